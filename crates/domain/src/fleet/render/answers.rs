@@ -1,0 +1,159 @@
+//! What the proxy itself says to clients, the same words from either program.
+
+use serde_json::json;
+
+/// An error that the proxy makes. The gate does not see it, so its `id` is `null`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Answer {
+    /// Its name in the configuration file.
+    pub name: &'static str,
+    /// HTTP status.
+    pub status: u16,
+    /// The product's code, `error.data.code`.
+    pub code: &'static str,
+    /// `error.code`.
+    pub rpc_code: i32,
+    /// `error.message`.
+    pub message: &'static str,
+    /// Statuses that nginx finds by itself and for which this is the answer.
+    pub nginx: &'static [u16],
+    /// The same for HAProxy.
+    pub haproxy: &'static [u16],
+}
+
+impl Answer {
+    /// The body. It holds neither a quote of the kind `'` nor a `$`, a `%`, a backslash or a line break, so that it
+    /// can stand between single quotes in either file.
+    pub fn body(&self) -> String {
+        let error = json!({"code": self.rpc_code, "message": self.message, "data": {"code": self.code}});
+        format!(r#"{{"jsonrpc":"2.0","id":null,"error":{error}}}"#)
+    }
+}
+
+const fn refusal(name: &'static str, status: u16, message: &'static str) -> Answer {
+    Answer { name, status, code: "INVALID_REQUEST", rpc_code: -32600, message, nginx: &[], haproxy: &[] }
+}
+
+/// Every answer there is.
+pub const ANSWERS: [Answer; 14] = [
+    Answer {
+        nginx: &[400, 501, 505],
+        haproxy: &[400],
+        ..refusal("malformed", 400, "the request is not well-formed HTTP")
+    },
+    refusal("empty", 400, "the body is missing: send a JSON-RPC request in a POST"),
+    refusal("not-websocket", 400, "a WebSocket handshake is expected at this address"),
+    Answer { nginx: &[403, 404], ..refusal("not-found", 404, "no such address or network: use /{network}/v3/{key}") },
+    Answer { nginx: &[405], ..refusal("not-post", 405, "method not allowed: use POST") },
+    refusal("not-get", 405, "method not allowed: open a WebSocket with GET"),
+    Answer { nginx: &[408], haproxy: &[408], ..refusal("slow", 408, "the request took too long to arrive") },
+    Answer { nginx: &[411], ..refusal("no-length", 411, "a body of this size needs a Content-Length header") },
+    Answer {
+        code: "REQUEST_TOO_LARGE",
+        nginx: &[413],
+        haproxy: &[413],
+        ..refusal("too-large", 413, "the request body is too large")
+    },
+    Answer { nginx: &[414], ..refusal("long-address", 414, "the address is too long") },
+    Answer {
+        nginx: &[415],
+        ..refusal("media-type", 415, "unsupported body: send application/json without Content-Encoding")
+    },
+    Answer { nginx: &[431, 494], ..refusal("long-headers", 431, "the request headers are too large") },
+    Answer {
+        name: "unavailable",
+        status: 503,
+        code: "UPSTREAM_UNAVAILABLE",
+        rpc_code: -32603,
+        message: "no node answers for this network now, try again",
+        nginx: &[500, 502, 503],
+        haproxy: &[500, 502, 503],
+    },
+    Answer {
+        name: "late",
+        status: 504,
+        code: "UPSTREAM_TIMEOUT",
+        rpc_code: -32054,
+        message: "no node answered in time",
+        nginx: &[504],
+        haproxy: &[504],
+    },
+];
+
+/// Statuses of a node that are no answer to the client's request but a fault of the node, of its credentials or of
+/// its address: the next one is tried, and the client never sees them. A 400 or 500 is not among them, because some
+/// nodes send JSON-RPC errors so; 413 and 415 are shown in our own words. A 408 passes, because nginx drops the
+/// client's connection when it is told to replace one.
+pub(super) const FAILED: [u16; 16] = [301, 302, 303, 307, 308, 401, 402, 403, 404, 405, 407, 421, 425, 429, 502, 503];
+
+/// Response headers of nodes that clients do not see: they speak of another address, another limit or another
+/// credential than ours.
+pub(super) const HIDDEN: [&str; 36] = [
+    "Access-Control-Allow-Credentials",
+    "Access-Control-Allow-Headers",
+    "Access-Control-Allow-Methods",
+    "Access-Control-Allow-Origin",
+    "Access-Control-Allow-Private-Network",
+    "Access-Control-Expose-Headers",
+    "Access-Control-Max-Age",
+    "Alt-Svc",
+    "CF-Cache-Status",
+    "CF-RAY",
+    "NEL",
+    "RateLimit",
+    "RateLimit-Limit",
+    "RateLimit-Policy",
+    "RateLimit-Remaining",
+    "RateLimit-Reset",
+    "Report-To",
+    "Retry-After",
+    "Server",
+    "Set-Cookie",
+    "Strict-Transport-Security",
+    "Via",
+    "WWW-Authenticate",
+    "X-Cache-Status",
+    "X-Credits-Cost",
+    "X-Credits-Remaining",
+    "X-Powered-By",
+    "X-RateLimit-Burst",
+    "X-RateLimit-Limit",
+    "X-RateLimit-Policy",
+    "X-RateLimit-Remaining",
+    "X-RateLimit-Reset",
+    "X-RateLimit-Retry-After",
+    "X-Request-Id",
+    "X-RPC-Endpoint",
+    "X-RPC-Latency-Ms",
+];
+
+/// What browsers may read of a response.
+pub(super) const EXPOSED: &str = "Retry-After, X-Request-Id, X-RateLimit-Limit, X-RateLimit-Remaining, X-RateLimit-Reset, \
+     X-RateLimit-Burst, X-Credits-Cost, X-Credits-Remaining, X-RPC-Endpoint, X-RPC-Latency-Ms, X-Cache-Status";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bodies_stand_between_quotes_in_either_file() {
+        for answer in ANSWERS {
+            let body = answer.body();
+            assert!(!body.contains(['\'', '$', '%', '\\', '\n']), "{body}");
+            let read: serde_json::Value = serde_json::from_str(&body).unwrap();
+            assert_eq!(read["error"]["data"]["code"], answer.code);
+            assert!(read["id"].is_null());
+        }
+    }
+
+    #[test]
+    fn each_status_has_one_answer() {
+        for pick in [(|a: &Answer| a.nginx) as fn(&Answer) -> &'static [u16], |a| a.haproxy] {
+            let mut all: Vec<_> = ANSWERS.iter().flat_map(pick).collect();
+            all.sort();
+            let count = all.len();
+            all.dedup();
+            assert_eq!(all.len(), count);
+        }
+    }
+}

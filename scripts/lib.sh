@@ -1,0 +1,267 @@
+# shellcheck shell=bash
+# What scripts/up and scripts/test share: everything a fresh machine needs before cargo can run.
+# Sourced, never run. Callers set `set -euo pipefail`. Each function may be called again and then does nothing.
+
+repo_root="$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)"
+
+min_nginx=1.27.4   # first with keepalive_min_timeout: older ones drop requests of kept connections at a reload
+min_haproxy=3.0
+suite=forky        # the Debian release that has both
+default_proxy_root=/var/lib/nodeweir/proxy-root
+
+say() { printf '%s\n' "$*" >&2; }
+die() { local code=$1; shift; say "error: $*"; exit "$code"; }
+have() { command -v "$1" >/dev/null 2>&1; }
+
+# version_at_least HAVE WANT
+version_at_least() { [[ -n $1 && "$(printf '%s\n%s\n' "$2" "$1" | sort -V | head -n1)" == "$2" ]]; }
+
+as_root() {
+  if ((EUID == 0)); then "$@"
+  elif have sudo; then sudo "$@"
+  else die 2 "'$1' must run as root: install sudo, or run this script as root"
+  fi
+}
+
+# --- packages -------------------------------------------------------------------------------------------------------
+
+is_debian_like() { have apt-get && have dpkg-query; }
+
+apt_updated=no
+apt_update_once() {
+  [[ $apt_updated == yes ]] && return
+  as_root apt-get update -qq || die 1 "apt-get update failed; is the network there?"
+  apt_updated=yes
+}
+
+is_installed() { [[ "$(dpkg-query -W -f '${db:Status-Status}' "$1" 2>/dev/null)" == installed ]]; }
+
+# install_missing NAME... where NAME is a package, or COMMAND:PACKAGE when any way of having the command will do.
+install_missing() {
+  local item missing=()
+  for item in "$@"; do
+    if [[ $item == *:* ]]; then
+      have "${item%%:*}" || missing+=("${item#*:}")
+    else
+      is_installed "$item" || missing+=("$item")
+    fi
+  done
+  ((${#missing[@]})) || return 0
+  say "installing: ${missing[*]}"
+  apt_update_once
+  as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing[@]}" >&2 ||
+    die 1 "apt-get could not install: ${missing[*]}"
+}
+
+# need_packages [test]
+need_packages() {
+  local commands=(gcc:gcc make:make pkg-config:pkg-config curl:curl flock:util-linux ps:procps git:git)
+  if [[ ${1:-} == test ]]; then commands+=(npm:nodejs npm:npm); fi
+  if is_debian_like; then
+    install_missing "${commands[@]}" libc6-dev ca-certificates
+    return
+  fi
+  local item missing=()
+  for item in cargo:cargo "${commands[@]}"; do have "${item%%:*}" || missing+=("${item#*:}"); done
+  if ((${#missing[@]} == 0)) && proxies_on_path; then return; fi
+  say "This is neither Debian nor Ubuntu, so nothing is installed for you. Nodeweir needs:"
+  say "  Rust >= $(rust_version) (https://rustup.rs), a C compiler, make, pkg-config, curl, git"
+  say "  nginx >= $min_nginx with the Lua module (ngx_http_lua_module)"
+  say "  HAProxy >= $min_haproxy"
+  if [[ ${1:-} == test ]]; then say "  for the tests: Node.js with npm"; fi
+  die 2 "not found: ${missing[*]:-a recent enough nginx with Lua, or HAProxy}"
+}
+
+# --- Rust -----------------------------------------------------------------------------------------------------------
+
+rust_version() { sed -n 's/^rust-version *= *"\([0-9.]*\)".*/\1/p' "$repo_root/Cargo.toml" | head -n1; }
+# Asked in the repository, because a toolchain file or an override would count there.
+cargo_version() { (cd "$repo_root" && cargo --version 2>/dev/null) | awk '{print $2}'; }
+
+# need_rust [test]: cargo that is new enough; for the tests rustfmt and clippy too.
+need_rust() {
+  local want; want="$(rust_version)"
+  [[ -n $want ]] || die 1 "Cargo.toml states no rust-version"
+  # rustup adds its folder to PATH for login shells only.
+  if ! have cargo && [[ -x ${CARGO_HOME:-$HOME/.cargo}/bin/cargo ]]; then
+    PATH="${CARGO_HOME:-$HOME/.cargo}/bin:$PATH"; export PATH
+  fi
+  if ! have cargo && is_debian_like; then
+    apt_update_once
+    local candidate
+    candidate="$(LC_ALL=C apt-cache policy cargo | sed -n 's/^ *Candidate: *\([0-9.]*\).*/\1/p')"
+    if version_at_least "$candidate" "$want"; then install_missing rustc cargo; hash -r; fi
+  fi
+  local found=""
+  if have cargo; then found="$(cargo_version)"; fi
+  version_at_least "$found" "$want" ||
+    die 2 "Rust $want or later is needed, found ${found:-none}: install or update it with rustup, https://rustup.rs"
+  [[ ${1:-} == test ]] || return 0
+  need_cargo_part fmt rustfmt rustfmt
+  need_cargo_part clippy clippy rust-clippy
+}
+
+# need_cargo_part SUBCOMMAND RUSTUP_COMPONENT DEBIAN_PACKAGE
+need_cargo_part() {
+  (cd "$repo_root" && cargo "$1" --version >/dev/null 2>&1) && return
+  if have rustup; then (cd "$repo_root" && rustup component add "$2" >&2)
+  elif is_debian_like; then install_missing "$3"
+  fi
+  (cd "$repo_root" && cargo "$1" --version >/dev/null 2>&1) || die 2 "'cargo $1' is missing: install $2"
+}
+
+# --- nginx and HAProxy ----------------------------------------------------------------------------------------------
+
+nginx_version() { "$@" -v 2>&1 | sed -n 's|^nginx version: nginx/\([0-9.]*\).*|\1|p'; }
+haproxy_version() { "$@" -v 2>&1 | sed -n 's/^HAProxy version \([0-9.]*\).*/\1/p'; }
+
+# Lua is either built in or a module in the folder that nginx was built with.
+nginx_has_lua() {
+  local built modules
+  built="$(nginx -V 2>&1)"
+  if grep -q -- '--add-module=[^ ]*lua' <<<"$built"; then return; fi
+  modules="$(sed -n 's/.*--modules-path=\([^ ]*\).*/\1/p' <<<"$built")"
+  [[ -e ${modules:-/usr/lib/nginx/modules}/ngx_http_lua_module.so ]]
+}
+
+proxies_on_path() {
+  have nginx && have haproxy &&
+    version_at_least "$(nginx_version nginx)" "$min_nginx" && nginx_has_lua &&
+    version_at_least "$(haproxy_version haproxy)" "$min_haproxy"
+}
+
+# in_root ROOT PROGRAM ARGS...: runs a program of the prepared root in place, with that root's loader and libraries.
+# No chroot: the proxies see the machine's own files and ports, and need no privilege.
+in_root() {
+  local root=$1 program=$2 triplet loader; shift 2
+  case "$(uname -m)" in
+    x86_64) triplet=x86_64-linux-gnu loader=lib64/ld-linux-x86-64.so.2 ;;
+    aarch64) triplet=aarch64-linux-gnu loader=lib/ld-linux-aarch64.so.1 ;;
+    *) die 2 "no prepared proxies for $(uname -m): install nginx >= $min_nginx with Lua and HAProxy >= $min_haproxy" ;;
+  esac
+  "$root/usr/$loader" --library-path "$root/usr/lib/$triplet" "$root/usr/sbin/$program" "$@"
+}
+
+# root_works ROOT: both programs start from it, are new enough, and the Lua module is there.
+root_works() {
+  [[ -e $1/usr/lib/nginx/modules/ngx_http_lua_module.so ]] &&
+    in_root "$1" nginx -V >/dev/null 2>&1 && in_root "$1" haproxy -vv >/dev/null 2>&1 &&
+    version_at_least "$(nginx_version in_root "$1" nginx)" "$min_nginx" &&
+    version_at_least "$(haproxy_version in_root "$1" haproxy)" "$min_haproxy"
+}
+
+# prepare_proxies: afterwards either PATH has good proxies, or NODEWEIR_PROXY_ROOT names a root that does.
+# A root that the caller named is used even when PATH would do.
+prepare_proxies() {
+  if [[ -z ${NODEWEIR_PROXY_ROOT:-} ]] && proxies_on_path; then
+    say "proxies: nginx $(nginx_version nginx), HAProxy $(haproxy_version haproxy), from PATH"
+    return
+  fi
+  local root="${NODEWEIR_PROXY_ROOT:-$default_proxy_root}"
+  [[ $root == /* ]] || die 2 "NODEWEIR_PROXY_ROOT must be an absolute path, not '$root'"
+  root="${root%/}"
+  if [[ ! -e $root/.nodeweir-ready ]]; then
+    is_debian_like || die 2 "$root is not prepared, and only Debian and Ubuntu can prepare it"
+    install_missing debootstrap debian-archive-keyring
+    # debootstrap checks signatures with one of the two; which one depends on its age, as with apt.
+    if ! have gpgv && ! have sqv; then install_missing gpgv; fi
+    # A shell of its own, because sudo knows no functions. The proxy settings are for debootstrap's downloads.
+    # shellcheck disable=SC2016  # the inner shell expands its own arguments
+    as_root env ${http_proxy:+http_proxy="$http_proxy"} ${https_proxy:+https_proxy="$https_proxy"} \
+      ${no_proxy:+no_proxy="$no_proxy"} ${NODEWEIR_DEBIAN_MIRROR:+NODEWEIR_DEBIAN_MIRROR="$NODEWEIR_DEBIAN_MIRROR"} \
+      bash -c 'set -euo pipefail; . "$1"; make_root "$2"' make_root "$repo_root/scripts/lib.sh" "$root"
+  fi
+  root_works "$root" || die 1 "$root does not work: remove it and run this again"
+  export NODEWEIR_PROXY_ROOT="$root"
+  say "proxies: nginx $(nginx_version in_root "$root" nginx)," \
+    "HAProxy $(haproxy_version in_root "$root" haproxy), from $root"
+}
+
+# make_root ROOT: runs as root. The new tree gets its name when it is whole, so an interruption leaves no half root.
+make_root() (
+  root=$1 new="$1.new.$$"
+  umask 022
+  mkdir -p "$(dirname "$root")"
+  exec 9>"$root.lock"
+  flock -n 9 || { say "waiting for another run that prepares $root"; flock 9; }
+  if [[ -e $root/.nodeweir-ready ]]; then exit 0; fi
+  if [[ -e $root ]]; then
+    # Not made by this function. Good enough is good enough, but nothing of others is removed.
+    root_works "$root" || die 1 "$root exists, is not complete and was not made by this script: move it away"
+    touch "$root/.nodeweir-ready"
+    exit 0
+  fi
+
+  work="$(mktemp -d)"
+  trap 'discard_root "$new"; rm -rf "$work"' EXIT
+  trap 'exit 130' INT TERM HUP
+  # What killed runs left; the lock says that none of them is alive.
+  for stale in "$root".new.*; do discard_root "$stale"; done
+
+  keyring=""
+  for candidate in /usr/share/keyrings/debian-archive-keyring.{gpg,pgp}; do
+    if [[ -e $candidate ]]; then keyring=$candidate; break; fi
+  done
+  [[ -n $keyring ]] || die 1 "no Debian archive keyring: install debian-archive-keyring"
+
+  scripts=/usr/share/debootstrap
+  if [[ ! -e $scripts/scripts/$suite ]]; then
+    # An older debootstrap does not know the release by name, but its recipe has not changed.
+    cp -a "$scripts" "$work/debootstrap"
+    scripts="$work/debootstrap"
+    recipe=sid
+    if [[ -e $scripts/scripts/trixie ]]; then recipe=trixie; fi
+    ln -s "$recipe" "$scripts/scripts/$suite"
+  fi
+
+  say "preparing nginx and HAProxy of Debian $suite in $root (once, about a minute)"
+  if ! DEBOOTSTRAP_DIR="$scripts" debootstrap --variant=minbase --keyring="$keyring" \
+    --include=nginx,libnginx-mod-http-lua,haproxy,ca-certificates \
+    "$suite" "$new" ${NODEWEIR_DEBIAN_MIRROR:+"$NODEWEIR_DEBIAN_MIRROR"} >"$work/log" 2>&1 9>&-; then
+    tail -n 20 "$work/log" "$new/debootstrap/debootstrap.log" >&2 2>/dev/null || true
+    if grep -qiE 'signed by unknown key|invalid release signature|invalid signature|NO_PUBKEY' "$work/log"; then
+      die 1 "the signature of Debian $suite cannot be verified with $keyring: update debian-archive-keyring"
+    fi
+    die 1 "debootstrap failed; if the default mirror is out of reach, name yours in NODEWEIR_DEBIAN_MIRROR"
+  fi
+  rm -rf "$new"/var/cache/apt/archives/*.deb "$new"/var/lib/apt/lists/*
+  root_works "$new" || die 1 "the proxies of Debian $suite do not run on this machine"
+  touch "$new/.nodeweir-ready"
+  mv -T "$new" "$root"
+)
+
+# discard_root DIR: debootstrap mounts /proc and /sys in there; never delete through a mount.
+discard_root() {
+  [[ -d $1 ]] || return 0
+  awk -v dir="$1/" 'index($2, dir) == 1 { print $2 }' /proc/self/mounts | sort -r | while read -r mounted; do
+    umount -l "$mounted"
+  done
+  rm -rf --one-file-system "$1"
+}
+
+# --- tools of the tests ---------------------------------------------------------------------------------------------
+
+# prepare_test_tools: NODEWEIR_ANVIL is a real Ethereum node for the end-to-end tests.
+prepare_test_tools() {
+  local tools="$repo_root/tests/tools"
+  if [[ -z ${NODEWEIR_ANVIL:-} ]]; then
+    # The lock file pins the one platform whose package was checked.
+    [[ "$(uname -sm)" == 'Linux x86_64' ]] ||
+      die 2 "no pinned anvil for $(uname -sm): install anvil 1.7.1 of Foundry and name its path in NODEWEIR_ANVIL"
+    (
+      exec 8<"$tools/package-lock.json"
+      flock 8
+      # npm writes this file last, so an interrupted install is repeated.
+      installed="$tools/node_modules/.package-lock.json"
+      if [[ ! -e $installed || $installed -ot "$tools/package-lock.json" ]]; then
+        say "installing test tools from tests/tools/package-lock.json"
+        cd "$tools" && npm ci --no-audit --no-fund --loglevel=error >&2 8<&-
+      fi
+    ) || die 1 "npm ci failed in tests/tools"
+    NODEWEIR_ANVIL="$tools/node_modules/@foundry-rs/anvil-linux-amd64/bin/anvil"
+  fi
+  local version
+  version="$("$NODEWEIR_ANVIL" --version 2>&1 | head -n1)" || die 1 "$NODEWEIR_ANVIL does not run: $version"
+  export NODEWEIR_ANVIL
+  say "test node: $version"
+}
