@@ -1,0 +1,85 @@
+//! What every store must do, whichever it is: one suite, run over each.
+//!
+//! A case takes a [`Place`], which is one fresh store and the ways to it. [`sqlite`] runs all of them over the
+//! embedded store, and tests there what only that one promises; another store adds a module beside it.
+
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking, in its helpers too")]
+
+mod cases;
+mod samples;
+mod sqlite;
+
+use nodeweir_store::FleetStore;
+
+/// Where one fresh store is.
+pub(crate) trait Place: Send + Sync {
+    /// The store there.
+    type Store: FleetStore + 'static;
+
+    /// One more way to the same store, as another process would have it.
+    fn open(&self) -> impl Future<Output = Self::Store> + Send;
+
+    /// How many ways there are to be unreadable.
+    const DAMAGES: usize;
+
+    /// Writes, behind the store's back, what no reader understands, in one of the ways.
+    fn spoil(&self, row: Row, damage: usize) -> impl Future<Output = ()> + Send;
+}
+
+/// What [`Place::spoil`] makes unreadable, whether it was there or not. Rows of a network are of `ethereum`.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Row {
+    /// The item `a`.
+    Item,
+    /// The status of node `a`.
+    Status,
+    /// A status whose network and node have no names.
+    NamelessStatus,
+    /// The network's last tick.
+    Seen,
+    /// The rollback in force.
+    Pin,
+    /// Revision 2.
+    Revision,
+    /// One more event.
+    Event,
+}
+
+/// Makes a test of every case, over fresh places that `$place` gives.
+macro_rules! contract {
+    ($place:expr) => {
+        contract! { $place =>
+            items::an_item_is_kept_exactly_as_written,
+            items::items_come_by_network_and_name,
+            items::an_item_is_written_only_over_what_was_seen,
+            items::an_item_is_removed_only_as_it_was_seen,
+            items::an_item_equals_itself_in_any_order_of_keys,
+            items::of_concurrent_edits_none_is_lost,
+            items::an_item_that_cannot_be_read_is_refused_later_and_stops_nothing,
+            health::at_first_nothing_is_known,
+            health::what_is_written_is_read_again,
+            health::a_tick_is_written_only_over_the_tick_that_was_read,
+            health::of_concurrent_ticks_one_wins,
+            health::a_status_is_written_only_over_what_was_seen,
+            health::networks_and_nodes_are_apart,
+            health::what_cannot_be_read_is_as_good_as_none,
+            pin::a_pin_is_replaced_only_as_it_was_seen,
+            pin::of_concurrent_pins_one_wins,
+            pin::a_pin_that_cannot_be_read_is_as_good_as_none,
+            history::a_revision_stays_as_it_was_first_recorded,
+            history::revisions_come_newest_first,
+            history::old_revisions_go,
+            history::a_revision_that_cannot_be_read_is_named_and_hides_no_other,
+            history::events_come_newest_first,
+            history::old_events_go,
+            history::an_event_that_cannot_be_read_hides_no_other,
+        }
+    };
+    ($place:expr => $($module:ident::$case:ident,)*) => {$(
+        #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+        async fn $case() {
+            crate::cases::$module::$case(&$place).await;
+        }
+    )*};
+}
+pub(crate) use contract;
