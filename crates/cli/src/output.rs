@@ -1,0 +1,132 @@
+//! What people and programs read: tables and sentences, or JSON.
+
+use std::io::{IsTerminal as _, Write as _};
+use std::process::ExitCode;
+
+use comfy_table::presets::NOTHING;
+use comfy_table::{Attribute, Cell, Color, Table};
+use serde::Serialize;
+
+/// What a command came to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Outcome {
+    Fine,
+    /// Something is degraded, or what was asked for was refused; it has been said.
+    Degraded,
+}
+
+impl From<Outcome> for ExitCode {
+    fn from(outcome: Outcome) -> Self {
+        match outcome {
+            Outcome::Fine => Self::SUCCESS,
+            Outcome::Degraded => Self::FAILURE,
+        }
+    }
+}
+
+/// How a word is meant.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Tone {
+    Plain,
+    Good,
+    Bad,
+    Odd,
+    Faint,
+}
+
+/// Where output goes, and how.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Output {
+    pub(crate) json: bool,
+    color: bool,
+    terminal: bool,
+}
+
+impl Output {
+    pub(crate) fn new(json: bool) -> Self {
+        let terminal = std::io::stdout().is_terminal() && std::env::var_os("TERM").is_none_or(|term| term != "dumb");
+        // https://no-color.org: any value but the empty one.
+        let refused = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+        Self { json, color: terminal && !refused && !json, terminal }
+    }
+
+    /// Whether a picture can be drawn and drawn again.
+    pub(crate) fn is_terminal(self) -> bool {
+        self.terminal && !self.json
+    }
+
+    /// A sentence, or its value as JSON.
+    pub(crate) fn say(self, sentence: &str, value: &impl Serialize) {
+        if self.json { self.value(value) } else { self.line(sentence) }
+    }
+
+    /// A line for people.
+    #[expect(clippy::unused_self, reason = "whoever prints has an output")]
+    pub(crate) fn line(self, line: &str) {
+        // Whoever reads may be gone (`| head`); there is nobody left to tell.
+        let _ = writeln!(std::io::stdout(), "{line}");
+    }
+
+    /// A value as JSON, on one line.
+    pub(crate) fn value(self, value: &impl Serialize) {
+        match serde_json::to_string(value) {
+            Ok(text) => self.line(&text),
+            Err(error) => self.line(&format!("{{\"error\":\"{error}\"}}")),
+        }
+    }
+
+    /// What went wrong, with its causes.
+    pub(crate) fn error(self, error: &anyhow::Error) {
+        if self.json {
+            self.value(&serde_json::json!({ "error": format!("{error:#}") }));
+        } else {
+            let mut text = format!("nodeweir: {error}");
+            for cause in error.chain().skip(1) {
+                text.push_str(&format!(":\n{cause}").replace('\n', "\n  "));
+            }
+            let _ = writeln!(std::io::stderr(), "{text}");
+        }
+    }
+
+    /// A word in its tone.
+    pub(crate) fn tone(self, tone: Tone, text: &str) -> String {
+        let code = match tone {
+            _ if !self.color => return text.to_owned(),
+            Tone::Plain => return text.to_owned(),
+            Tone::Good => 32,
+            Tone::Bad => 31,
+            Tone::Odd => 33,
+            Tone::Faint => 2,
+        };
+        format!("\x1b[{code}m{text}\x1b[0m")
+    }
+
+    /// A table without lines, as wide as its content.
+    pub(crate) fn table(self, header: &[&str], rows: Vec<Vec<(Tone, String)>>) -> String {
+        let mut table = Table::new();
+        table.load_style(NOTHING);
+        if self.color {
+            table.enforce_styling();
+        } else {
+            table.force_no_tty();
+        }
+        let styled = |tone: Tone, text: &str| {
+            let cell = Cell::new(text);
+            match tone {
+                Tone::Plain => cell,
+                Tone::Good => cell.fg(Color::Green),
+                Tone::Bad => cell.fg(Color::Red),
+                Tone::Odd => cell.fg(Color::Yellow),
+                Tone::Faint => cell.add_attribute(Attribute::Dim),
+            }
+        };
+        table.set_header(header.iter().map(|title| styled(Tone::Faint, title)));
+        for row in rows {
+            table.add_row(row.iter().map(|(tone, text)| styled(*tone, text)));
+        }
+        for column in table.column_iter_mut() {
+            column.set_padding((0, 2));
+        }
+        table.lines().map(|line| line.trim_end().to_owned()).collect::<Vec<_>>().join("\n")
+    }
+}

@@ -1,0 +1,123 @@
+//! `nodeweir up`: everything on one machine, until stopped.
+
+mod control;
+mod screen;
+mod service;
+
+use std::path::Path;
+use std::sync::Arc;
+
+use anyhow::{Context as _, Result, bail};
+use nodeweir_control::prober::{HttpProber, environment};
+use nodeweir_control::proxy::{Line, Program, Settings, Source, Supervisor};
+use nodeweir_domain::config::Config;
+use nodeweir_domain::fleet::node::{NodeUrl, resolve};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::mpsc;
+use tracing::{error, info, warn};
+
+use crate::context::{Context, DEMO};
+use crate::output::{Outcome, Output};
+use control::Control;
+use screen::Screen;
+use service::LocalService;
+
+/// Lines of the proxy that wait to be shown; more are dropped and counted, so that the proxy never waits.
+const LINES: usize = 4096;
+
+/// Runs until SIGTERM or Ctrl-C.
+pub(crate) async fn run(context: Context, output: Output) -> Result<Outcome> {
+    check_secrets(&context.config)?;
+    let program = Program::find(context.config.proxy.kind)?;
+    context.make_state()?;
+    let Some(_lock) = context.lock()? else {
+        bail!(
+            "another `nodeweir up` runs on the state in {}; stop it first, or use another `state:` folder",
+            context.state.display()
+        );
+    };
+    raise_open_files();
+    let screen = Arc::new(Screen::new(output));
+    let (to, lines) = mpsc::channel(LINES);
+    let shower = tokio::spawn(show_lines(lines, Arc::clone(&screen)));
+    let proxy = program.to_string();
+    let settings = Settings::from(&context.config.proxy);
+    let secrets = environment();
+    let supervisor = Supervisor::new(program, context.state.join("proxy"), settings, move |name| secrets(name), to)?;
+    let prober = HttpProber::new(&context.config, environment()).context("cannot make an HTTP client")?;
+    let object = context.published()?;
+
+    let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    screen.open();
+    info!(addresses = ?context.addresses(), proxy, state = %context.state.display(), "starting");
+    let control = Control { context, object, prober, service: LocalService::new(supervisor), proxy, screen };
+    let ended = tokio::select! {
+        ended = control.run() => ended,
+        _ = terminate.recv() => Ok(()),
+        _ = interrupt.recv() => Ok(()),
+    };
+    info!("stopping; requests in flight are finished first, a second Ctrl-C ends them");
+    let mut supervisor = control.service.into_supervisor();
+    let stopped = tokio::select! {
+        stopped = supervisor.stop() => stopped,
+        _ = terminate.recv() => supervisor.stop_now().await,
+        _ = interrupt.recv() => supervisor.stop_now().await,
+    };
+    match stopped {
+        Ok(stopped) => info!(how = ?stopped, "the proxy has stopped"),
+        Err(error) => error!(%error, "the proxy was not stopped in order"),
+    }
+    drop(supervisor);
+    // Its pipes are closed by now; what is left in the channel is shown.
+    let _ = shower.await;
+    ended.map(|()| Outcome::Fine)
+}
+
+/// `nodeweir up --demo`: simulated nodes in this process, everything else as always.
+pub(crate) async fn demo(output: Output) -> Result<Outcome> {
+    let folder = Path::new(DEMO);
+    let fleet = crate::demo::Fleet::start().await?;
+    let context = fleet.prepare(folder).await?;
+    let serving = tokio::spawn(fleet.serve());
+    let outcome = run(context, output).await;
+    serving.abort();
+    outcome
+}
+
+/// Every listed secret must have a usable value: without one the proxy's file could not be completed.
+fn check_secrets(config: &Config) -> Result<()> {
+    let faults: Vec<String> = config
+        .secrets
+        .0
+        .keys()
+        .filter_map(|name| resolve(&format!("${{{name}}}"), |name| std::env::var(name.as_str()).ok()).err())
+        .map(|error| error.to_string())
+        .collect();
+    if faults.is_empty() { Ok(()) } else { bail!("{}", faults.join("\n")) }
+}
+
+/// A tick opens a connection to every node at once; many systems allow 1,024 files by default and far more on demand.
+fn raise_open_files() {
+    let limit = getrlimit(Resource::Nofile);
+    if let Err(error) = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum }) {
+        warn!(%error, "the limit of open files stays as it is");
+    }
+}
+
+async fn show_lines(mut lines: mpsc::Receiver<Line>, screen: Arc<Screen>) {
+    while let Some(line) = lines.recv().await {
+        match line.source {
+            // HAProxy's own notices come the way of the access log; who reads JSON lines must not meet them bare.
+            Source::Output if line.text.starts_with('{') => screen.access(&line.text),
+            Source::Output => info!(line = line.text, "the proxy says"),
+            Source::Error | Source::Check => warn!(line = line.text, "the proxy says"),
+            Source::Supervisor => warn!("{}", line.text),
+        }
+    }
+}
+
+/// A URL on this machine.
+pub(crate) fn local_url(port: u16) -> Result<NodeUrl> {
+    Ok(format!("http://127.0.0.1:{port}").parse()?)
+}
