@@ -1,0 +1,42 @@
+//! Fleets to measure with.
+
+use std::time::Duration;
+
+use nodeweir_domain::config::Config;
+use nodeweir_domain::fleet::node::Item;
+use serde_json::{Map, Value, json};
+
+/// As many as a provider of its kind serves.
+pub(crate) const NETWORKS: usize = 20;
+
+/// Every network, its leader at `leader(index)`.
+pub(crate) fn config(leader: impl Fn(usize) -> String) -> anyhow::Result<Config> {
+    let network = |index| {
+        let leader = json!({"name": "leader", "url": leader(index)});
+        (network(index), json!({"chain_id": 1, "block_time": "12s", "leader": leader}))
+    };
+    let networks: Map<_, _> = (0..NETWORKS).map(network).collect();
+    // JSON is YAML.
+    Ok(Config::read(&json!({"default_network": self::network(0), "networks": networks}).to_string())?)
+}
+
+pub(crate) fn network(index: usize) -> String {
+    format!("network-{index}")
+}
+
+/// An own node, on one network after the other.
+pub(crate) fn item(index: usize, attributes: &Value) -> Item {
+    let attributes = attributes.as_object().cloned().unwrap_or_default();
+    Item { network: network(index % NETWORKS), node: format!("node-{index}"), attributes }
+}
+
+/// The one in the middle.
+pub(crate) fn median(times: &[Duration]) -> Duration {
+    let mut times = times.to_vec();
+    times.sort_unstable();
+    times.get(times.len() / 2).copied().unwrap_or_default()
+}
+
+pub(crate) fn ms(time: Duration) -> f64 {
+    time.as_secs_f64() * 1000.0
+}
