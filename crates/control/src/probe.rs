@@ -61,7 +61,7 @@ pub async fn run<S: FleetStore, P: Prober>(
     scope: &Scope,
     now: Timestamp,
 ) -> Result<Report, StoreError> {
-    let listed = listing::read(store, config).await?;
+    let listed = listing::complete(store, config).await?;
     let health = store.health().await?;
     let unknown = Health::default();
     let before = |network: &NetworkId| health.get(network).unwrap_or(&unknown);

@@ -57,7 +57,7 @@ pub struct Network {
     pub chain_id: u64,
     /// The node others are compared with, as the first run writes it into the table.
     pub leader: Node,
-    /// Time between two blocks, for showing lag in time and for `max_lag`.
+    /// Time between two blocks; `max_lag` became `max_lag_blocks` by it.
     pub block_time: Duration,
     /// How many blocks behind the reference a healthy node may be, inclusive.
     pub max_lag_blocks: u64,

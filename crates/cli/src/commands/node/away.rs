@@ -115,10 +115,7 @@ impl Edit<'_> {
             self.put(Some(before), item, verb, cordon.change).await?;
             return Ok(None);
         }
-        if self.store.put_item(Some(&before), &item).await? == Written::Lost {
-            bail!("{}/{} was changed by somebody else at the same moment; try again", item.network, item.node);
-        }
-        self.record(&item, "cordoned").await?;
+        self.write(Some(&before), &item, "cordoned").await?;
         Ok(Some(item))
     }
 

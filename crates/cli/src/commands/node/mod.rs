@@ -7,8 +7,7 @@ use std::time::Duration;
 
 use anyhow::{Result, bail};
 use jiff::Timestamp;
-use nodeweir_control::listing;
-use nodeweir_domain::fleet::node::{Item, Role};
+use nodeweir_domain::fleet::node::{Item, Role, list};
 use nodeweir_domain::fleet::revision::Revision;
 use nodeweir_domain::name::NetworkId;
 use nodeweir_store::FleetStore as _;
@@ -137,10 +136,11 @@ impl Edit<'_> {
     }
 
     async fn find(&self, node: &Named) -> Result<Option<Item>> {
-        // The configuration's leaders are in the list even before `up` has written them there.
-        listing::read(self.store, &self.context.config).await?;
         let items = self.store.items().await?;
-        Ok(items.into_iter().find(|item| item.network == node.network.as_str() && item.node == node.name.as_str()))
+        // The configuration's leaders are in the list even before `up` has written them there.
+        let missing = list(&items, &self.context.config).missing;
+        let is_it = |item: &Item| item.network == node.network.as_str() && item.node == node.name.as_str();
+        Ok(items.into_iter().chain(missing).find(is_it))
     }
 
     async fn need(&self, node: &Named) -> Result<Item> {

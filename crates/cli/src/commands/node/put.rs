@@ -2,6 +2,7 @@
 
 use anyhow::{Result, bail};
 use jiff::Timestamp;
+use nodeweir_control::listing;
 use nodeweir_domain::fleet::judge::State;
 use nodeweir_domain::fleet::node::{Item, Listed, Node, Role, list};
 use nodeweir_store::{Event, FleetStore as _, Written};
@@ -38,13 +39,22 @@ impl Edit<'_> {
             self.output.say(&line, &json!({"dry_run": true, "item": item}));
             return Ok(Outcome::Fine);
         }
-        if self.store.put_item(before.as_ref(), &item).await? == Written::Lost {
+        self.write(before.as_ref(), &item, done).await?;
+        self.follow(&item, done, &listed).await
+    }
+
+    /// Writes `item` if what is there is still `before`, and notes who did.
+    pub(super) async fn write(&self, before: Option<&Item>, item: &Item, done: &str) -> Result<()> {
+        // `before` may be a leader that only stands in yet.
+        listing::complete(self.store, &self.context.config).await?;
+        if self.store.put_item(before, item).await? == Written::Lost {
             bail!(
-                "{about} was changed by somebody else at the same moment; look at `nodeweir node list` and try again"
+                "{}/{} was changed by somebody else at the same moment; look at `nodeweir node list` and try again",
+                item.network,
+                item.node
             );
         }
-        self.record(&item, done).await?;
-        self.follow(&item, done, &listed).await
+        self.record(item, done).await
     }
 
     pub(super) async fn record(&self, item: &Item, done: &str) -> Result<()> {
