@@ -158,10 +158,15 @@ async fn hung_nodes_are_given_up_within_the_total() {
         let proxy = Proxy::start(kind, &main_of(members, Some(through_hop("leader", leader.at)))).await;
         let start = Instant::now();
         call(proxy.port, "/v3").await.expect_error(504, -32054, "UPSTREAM_TIMEOUT");
-        // Three tries of 700 ms with nginx, two with HAProxy; the total is 3 s.
+        // Three tries of 700 ms; the total is 3 s.
         assert!(start.elapsed() < Duration::from_secs(3), "{kind}: {:?}", start.elapsed());
-        assert_eq!((hung[0].count(), hung[1].count()), (1, 1), "{kind}");
-        assert_eq!(leader.count(), usize::from(kind == ProxyKind::Nginx));
+        let (first, second) = (hung[0].count(), hung[1].count());
+        if kind == ProxyKind::Nginx {
+            assert_eq!((first, second, leader.count()), (1, 1, 1));
+        } else {
+            assert!(first + second == 3 && first > 0 && second > 0, "{first} and {second}");
+            assert_eq!(leader.count(), 0);
+        }
     }
 }
 
