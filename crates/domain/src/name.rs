@@ -1,4 +1,4 @@
-//! Names that people give to networks and nodes.
+//! Names that people give to networks, nodes and projects, and that sidecars give to themselves.
 //!
 //! They appear in configuration files, socket paths, metrics and response headers, so they are made of the few
 //! characters that mean nothing in any of them.
@@ -104,6 +104,53 @@ name!(
     /// A node's short name, unique in its network; it is shown to clients in `X-RPC-Endpoint`.
     NodeName,
     "node",
+    40,
+    "use 1 to 40 of a-z, 0-9 and '-', not at the ends",
+    |_| true
+);
+
+name!(
+    /// Who pays: a project's name, unique in an installation. It stands in logs and reports.
+    ProjectId,
+    "project",
+    32,
+    "use 1 to 32 of a-z, 0-9 and '-', not at the ends",
+    |_| true
+);
+
+name!(
+    /// A key's name, unique among the keys of its project that are not revoked.
+    KeyName,
+    "key",
+    40,
+    "use 1 to 40 of a-z, 0-9 and '-', not at the ends",
+    |_| true
+);
+
+name!(
+    /// A tier's name, as the configuration has it.
+    TierName,
+    "tier",
+    32,
+    "use 1 to 32 of a-z, 0-9 and '-', not at the ends",
+    |_| true
+);
+
+name!(
+    /// One running sidecar. Each start takes a name that none had before (a random part does), because whoever bears a
+    /// name answers for the credits that were leased to it.
+    SidecarId,
+    "sidecar",
+    40,
+    "use 1 to 40 of a-z, 0-9 and '-', not at the ends",
+    |_| true
+);
+
+name!(
+    /// One proxy's access log. It keeps its name when the sidecar that reads it starts anew, because the new one goes
+    /// on where the old one stood.
+    LogName,
+    "log",
     40,
     "use 1 to 40 of a-z, 0-9 and '-', not at the ends",
     |_| true
