@@ -29,7 +29,8 @@ pub struct Event {
     pub at: Timestamp,
     /// Who did it: a person, or the flow of this program.
     pub who: String,
-    /// What kind of thing: `flip`, `edit`, `publish`, `rollout`, `reject`, `rollback`, `proxy`.
+    /// What kind of thing: `flip`, `edit`, `publish`, `rollout`, `reject`, `rollback`, `proxy`, `project`,
+    /// `key`.
     pub kind: String,
     /// About which network, if about one.
     pub network: Option<String>,
@@ -52,7 +53,7 @@ pub struct RevisionSummary {
     pub reason: String,
 }
 
-/// How much history is kept: enough to explain a bad week, bounded so that a flapping fleet cannot fill a disk.
+/// How much is kept of what happened: enough to explain a bad week, bounded so that a flapping fleet cannot fill a disk.
 #[derive(Debug, Clone, Copy)]
 pub struct Kept;
 

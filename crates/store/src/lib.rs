@@ -1,13 +1,15 @@
-//! Where state lives: the node list, health, history, and who changed what.
+//! Where state lives: the node list, health, history, and who changed what; projects, keys, credits and usage.
 //!
-//! [`FleetStore`] has the semantics of the hardest store it must run on: every write that could lose another's is
-//! conditional, and a lost race is an answer, not an error. [`sqlite`] is the embedded one; several processes may use
-//! one file at once.
+//! [`FleetStore`] and [`GateStore`] have the semantics of the hardest store they must run on: every write that could
+//! lose another's is conditional, and a lost race is an answer, not an error. [`sqlite`] is the embedded one; several
+//! processes may use one file at once.
 
 mod fleet;
+mod gate;
 pub mod sqlite;
 
 pub use fleet::{Event, FleetStore, Kept, RevisionSummary, Written};
+pub use gate::{GateStore, USAGE_ROWS};
 
 /// Why the store could not do it.
 #[derive(Debug, thiserror::Error)]
@@ -29,6 +31,14 @@ pub enum StoreError {
         what: &'static str,
         /// Why it cannot be read.
         why: String,
+    },
+    /// It was given more than it takes at once; nothing was written.
+    #[error("the store takes {most} rows at once, not {given}")]
+    TooMany {
+        /// How many were given.
+        given: usize,
+        /// How many it takes.
+        most: usize,
     },
     /// A newer program wrote it.
     #[error(

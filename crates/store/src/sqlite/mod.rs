@@ -1,36 +1,37 @@
 //! The embedded store: one SQLite file that several processes may use at once.
 //!
 //! WAL lets readers and one writer work side by side; a second writer waits up to 5 s. Each call is one
-//! transaction. Calls run on tokio's threads for blocking work, because SQLite blocks.
+//! transaction. Calls run on tokio's threads for blocking work, because SQLite blocks. Reads have connections of their
+//! own, so that the gate's look-ups wait for no write of their process.
 
+mod connections;
 mod fleet;
+mod gate;
 
 use std::fs::OpenOptions;
 use std::io;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
-use std::thread;
-use std::time::{Duration, Instant};
+use std::sync::Arc;
 
 use jiff::Timestamp;
-use rusqlite::types::ValueRef;
-use rusqlite::{Connection, ErrorCode, OptionalExtension, Row, Transaction, TransactionBehavior};
+use rusqlite::types::{Type, ValueRef};
+use rusqlite::{ErrorCode, OptionalExtension, Row, Transaction};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
+use tokio::task::JoinError;
 
 use crate::StoreError;
+use connections::{Connections, Migrated};
 
-/// How long a call waits for another process's write.
-const BUSY: Duration = Duration::from_secs(5);
-
-/// The schema that this program writes.
-const SCHEMA: i64 = 1;
+/// What makes each schema from the one before. A file is brought to the last one when it is opened; older programs that
+/// run meanwhile must be able to go on, so that a step only adds.
+const SCHEMAS: [&str; 2] = [include_str!("schema/1.sql"), include_str!("schema/2.sql")];
 
 /// The embedded store.
 #[derive(Debug, Clone)]
 pub struct SqliteStore {
-    connection: Arc<Mutex<Connection>>,
+    connections: Connections,
     path: Arc<PathBuf>,
 }
 
@@ -63,22 +64,12 @@ impl SqliteStore {
             }
             _ => {}
         }
-        let mut connection = Connection::open(path).map_err(failed)?;
-        connection.busy_timeout(BUSY).map_err(failed)?;
-        write_ahead(&connection).map_err(failed)?;
-        // With WAL, NORMAL loses at most the last commits on power loss, never consistency; the next tick repeats them.
-        connection.pragma_update(None, "synchronous", "NORMAL").map_err(failed)?;
-        let begun = connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(failed)?;
-        let found: i64 = begun.pragma_query_value(None, "user_version", |row| row.get(0)).map_err(failed)?;
-        if found > SCHEMA {
-            return Err(StoreError::Newer { place: path.display().to_string(), found, known: SCHEMA });
+        match Connections::open(path, &SCHEMAS).map_err(failed)? {
+            Migrated::Done(connections) => Ok(Self { connections, path: Arc::new(path.to_owned()) }),
+            Migrated::Newer { found, known } => {
+                Err(StoreError::Newer { place: path.display().to_string(), found, known })
+            }
         }
-        if found < SCHEMA {
-            begun.execute_batch(include_str!("schema.sql")).map_err(failed)?;
-            begun.pragma_update(None, "user_version", SCHEMA).map_err(failed)?;
-        }
-        begun.commit().map_err(failed)?;
-        Ok(Self { connection: Arc::new(Mutex::new(connection)), path: Arc::new(path.to_owned()) })
     }
 
     /// Where the file is.
@@ -108,12 +99,12 @@ impl SqliteStore {
         Ok(text.and_then(|text| serde_json::from_str(&text).ok()))
     }
 
-    /// Runs `work` in a transaction that may only read; many can run at once.
+    /// Runs `work` in a transaction that may only read; it waits for no write.
     async fn call<T: Send + 'static>(
         &self,
         work: impl FnOnce(&Transaction<'_>) -> rusqlite::Result<T> + Send + 'static,
     ) -> Result<T, StoreError> {
-        self.transact(TransactionBehavior::Deferred, work).await
+        self.done(self.connections.read(work).await)
     }
 
     /// Runs `work` in a transaction that may write.
@@ -121,24 +112,19 @@ impl SqliteStore {
         &self,
         work: impl FnOnce(&Transaction<'_>) -> rusqlite::Result<T> + Send + 'static,
     ) -> Result<T, StoreError> {
-        self.transact(TransactionBehavior::Immediate, work).await
+        self.done(self.connections.write(work).await)
     }
 
-    async fn transact<T: Send + 'static>(
+    /// Runs `work` in a transaction that may write, and whose effect survives a loss of power.
+    async fn write_for_good<T: Send + 'static>(
         &self,
-        behavior: TransactionBehavior,
         work: impl FnOnce(&Transaction<'_>) -> rusqlite::Result<T> + Send + 'static,
     ) -> Result<T, StoreError> {
-        let connection = Arc::clone(&self.connection);
-        let done = tokio::task::spawn_blocking(move || {
-            // A thread that panicked here left a transaction behind that SQLite has rolled back.
-            let mut connection = connection.lock().unwrap_or_else(PoisonError::into_inner);
-            let transaction = connection.transaction_with_behavior(behavior)?;
-            let value = work(&transaction)?;
-            transaction.commit()?;
-            Ok::<T, rusqlite::Error>(value)
-        });
-        match done.await {
+        self.done(self.connections.write_for_good(work).await)
+    }
+
+    fn done<T>(&self, done: Result<rusqlite::Result<T>, JoinError>) -> Result<T, StoreError> {
+        match done {
             Ok(result) => result.map_err(|error| failed(&self.path, &error)),
             Err(error) => {
                 Err(StoreError::Unavailable { place: self.path.display().to_string(), why: error.to_string() })
@@ -149,13 +135,38 @@ impl SqliteStore {
 
 /// A damaged file is told apart from one that is busy: waiting does not mend it.
 fn failed(path: &Path, error: &rusqlite::Error) -> StoreError {
-    let (place, why) = (path.display().to_string(), error.to_string());
+    let place = path.display().to_string();
+    if let rusqlite::Error::FromSqlConversionFailure(_, _, source) = error
+        && let Some(BadRow { what, why }) = source.downcast_ref()
+    {
+        return StoreError::Unreadable { place, what, why: why.clone() };
+    }
+    let why = error.to_string();
     match error.sqlite_error_code() {
         Some(ErrorCode::NotADatabase | ErrorCode::DatabaseCorrupt) => {
             StoreError::Unreadable { place, what: "data", why }
         }
         _ => StoreError::Unavailable { place, why },
     }
+}
+
+/// A row that cannot be read.
+#[derive(Debug, thiserror::Error)]
+#[error("{what} cannot be read: {why}")]
+struct BadRow {
+    what: &'static str,
+    why: String,
+}
+
+fn bad_row(what: &'static str, why: &(impl ToString + ?Sized)) -> rusqlite::Error {
+    let bad = BadRow { what, why: why.to_string() };
+    rusqlite::Error::FromSqlConversionFailure(0, Type::Null, Box::new(bad))
+}
+
+/// The rows that can be read; the others must not hide them.
+fn readable<T>(rows: impl Iterator<Item = rusqlite::Result<T>>) -> rusqlite::Result<Vec<T>> {
+    let is_bad = |error: &rusqlite::Error| matches!(error, rusqlite::Error::FromSqlConversionFailure(..));
+    rows.filter(|row| !row.as_ref().is_err_and(is_bad)).collect()
 }
 
 /// A column's text. What somebody put there that is no text comes as something that nobody takes for good: a row that
@@ -165,21 +176,6 @@ fn text(row: &Row<'_>, column: usize) -> rusqlite::Result<String> {
         ValueRef::Text(bytes) | ValueRef::Blob(bytes) => String::from_utf8_lossy(bytes).into_owned(),
         ValueRef::Null | ValueRef::Integer(_) | ValueRef::Real(_) => String::new(),
     })
-}
-
-/// Switches to WAL. While several do so on a fresh file, SQLite says at once that it is busy instead of waiting.
-fn write_ahead(connection: &Connection) -> rusqlite::Result<()> {
-    let deadline = Instant::now() + BUSY;
-    loop {
-        match connection.pragma_update(None, "journal_mode", "WAL") {
-            Err(error) if is_busy(&error) && Instant::now() < deadline => thread::sleep(Duration::from_millis(5)),
-            done => return done,
-        }
-    }
-}
-
-fn is_busy(error: &rusqlite::Error) -> bool {
-    matches!(error.sqlite_error_code(), Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked))
 }
 
 /// The domain's types are made of texts, numbers and maps with text keys; writing them as JSON cannot fail.

@@ -9,12 +9,12 @@ mod cases;
 mod samples;
 mod sqlite;
 
-use nodeweir_store::FleetStore;
+use nodeweir_store::{FleetStore, GateStore};
 
 /// Where one fresh store is.
 pub(crate) trait Place: Send + Sync {
     /// The store there.
-    type Store: FleetStore + 'static;
+    type Store: FleetStore + GateStore + 'static;
 
     /// One more way to the same store, as another process would have it.
     fn open(&self) -> impl Future<Output = Self::Store> + Send;
@@ -43,6 +43,16 @@ pub(crate) enum Row {
     Revision,
     /// One more event.
     Event,
+    /// The project `shop`.
+    Project,
+    /// Key 1 of the project `shop`.
+    Key,
+    /// The account of the project `shop` in 2026-11.
+    Account,
+    /// How far the log `proxy-1` was counted.
+    LogCursor,
+    /// One more row of the project `shop`, about the minute that holds `at(0)`.
+    Usage,
 }
 
 /// Makes a test of every case, over fresh places that `$place` gives.
@@ -73,6 +83,32 @@ macro_rules! contract {
             history::events_come_newest_first,
             history::old_events_go,
             history::an_event_that_cannot_be_read_hides_no_other,
+            projects::projects_are_kept_and_come_by_name,
+            projects::a_project_is_written_only_over_what_was_seen,
+            projects::of_concurrent_projects_of_one_name_one_wins,
+            projects::a_project_that_cannot_be_read_is_named_and_hides_no_other,
+            keys::a_key_is_found_by_its_digest,
+            keys::keys_come_by_name_and_age,
+            keys::a_key_is_written_only_over_what_was_seen,
+            keys::names_are_unique_among_keys_that_are_not_revoked,
+            keys::of_concurrent_keys_of_one_name_one_wins,
+            keys::a_key_is_replaced_whole_or_not_at_all,
+            keys::of_concurrent_replacements_one_wins,
+            keys::a_key_that_cannot_be_read_is_named_and_hides_no_other,
+            accounts::accounts_are_kept_and_come_newest_first,
+            accounts::an_account_is_written_only_over_what_was_seen,
+            accounts::of_concurrent_spending_none_is_lost,
+            accounts::accounts_whose_leases_ended_are_found,
+            accounts::an_account_that_cannot_be_read_is_never_taken_for_none,
+            usage::what_is_counted_adds_up_by_minute_and_kind,
+            usage::usage_is_recorded_only_where_the_cursor_was_seen,
+            usage::of_concurrent_readers_of_a_log_each_line_counts_once,
+            usage::too_many_rows_are_refused_whole,
+            usage::folding_keeps_every_sum,
+            usage::a_range_begins_with_the_minute_or_day_that_holds_its_start,
+            usage::days_are_forgotten,
+            usage::counts_stop_at_the_most,
+            usage::usage_that_cannot_be_read_hides_no_other,
         }
     };
     ($place:expr => $($module:ident::$case:ident,)*) => {$(

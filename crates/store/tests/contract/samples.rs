@@ -1,5 +1,7 @@
 //! Things to keep.
 
+pub(crate) mod gate;
+
 use std::time::Duration;
 
 use jiff::Timestamp;

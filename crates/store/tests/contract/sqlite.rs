@@ -1,16 +1,20 @@
 //! The embedded store, and what only it promises.
 
+mod gate;
+
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
+use nodeweir_domain::gate::usage::{LogCursor, minute};
 use nodeweir_store::sqlite::{Runtime, SqliteStore};
-use nodeweir_store::{FleetStore, StoreError, Written};
+use nodeweir_store::{FleetStore, GateStore, StoreError, Written};
 use rusqlite::Connection;
 use serde_json::json;
 use tempfile::TempDir;
 
+use crate::samples::gate::{account, key, log, period, project_id, usage};
 use crate::samples::{at, event, item, network, node, pin, revision, seen, status};
 use crate::{Place, Row, contract};
 
@@ -59,6 +63,18 @@ impl Place for Folder {
                 format!("UPDATE revisions SET name = {damage}, at = {damage}, text = {damage} WHERE seq = 2")
             }
             Row::Event => format!("INSERT INTO events (value) VALUES ({damage})"),
+            Row::Project => format!("INSERT OR REPLACE INTO projects VALUES ('shop', {damage})"),
+            Row::Key => format!(
+                "INSERT OR REPLACE INTO keys VALUES (X'{}', 'shop', 'one', 1, {damage}, NULL, NULL, {damage})",
+                key(1).digest
+            ),
+            Row::Account => format!("INSERT OR REPLACE INTO accounts VALUES ('shop', '2026-11', 0, {damage})"),
+            // What looks like a number would be one.
+            Row::LogCursor => format!("INSERT OR REPLACE INTO log_cursors VALUES ('proxy-1', 7, 'at ' || {damage})"),
+            Row::Usage => format!(
+                "INSERT INTO usage VALUES ('shop', 60, {}, 'no key', {damage}, {damage}, 200, 1, 1, 1, 1, 1, 1)",
+                minute(at(0)).as_second()
+            ),
         });
     }
 }
@@ -78,8 +94,10 @@ async fn what_was_written_is_there_after_opening_again() {
         assert_eq!(store.put_pin(None, Some(&pin(1))).await.unwrap(), Written::Done);
         store.record_revision(&revision(1)).await.unwrap();
         store.record_events(&[event(1)]).await.unwrap();
+        gate::fill(&store).await;
     }
     let store = folder.store();
+    gate::is_filled(&store).await;
     assert_eq!(store.items().await.unwrap(), [item]);
     let health = &store.health().await.unwrap()[&ethereum];
     assert_eq!((&health.seen, &health.statuses[&a]), (&seen(1), &status(1)));
@@ -189,6 +207,7 @@ async fn damage_is_an_error_that_says_so_and_never_a_panic() {
             store.record_revision(&revision(1)).await.unwrap();
             store.record_events(&[event(1)]).await.unwrap();
         }
+        gate::fill(&store).await;
     }
     folder.run("PRAGMA wal_checkpoint(TRUNCATE)");
     let good = fs::read(folder.file()).unwrap();
@@ -203,7 +222,12 @@ async fn damage_is_an_error_that_says_so_and_never_a_panic() {
             refusals += 1;
             continue;
         };
+        let shop = project_id("shop");
         let read = [
+            store.project(&shop).await.err(),
+            store.key(&key(1).digest).await.err(),
+            store.accounts(&shop).await.err(),
+            store.usage(&shop, at(0), at(1)).await.err(),
             store.items().await.err(),
             store.health().await.err(),
             store.events(9).await.err(),
@@ -264,6 +288,12 @@ fn several_processes_write_at_once_and_lose_nothing() {
     let items = runtime.block_on(store.items()).unwrap();
     assert_eq!(items[0].attributes["weight"], PROCESSES * EACH);
     assert_eq!(runtime.block_on(store.events(u32::MAX)).unwrap().len() as u64, PROCESSES * EACH);
+    let account = runtime.block_on(store.account(&project_id("shop"), period("2026-11"))).unwrap().unwrap();
+    assert_eq!((account.granted, account.spent), (1000, PROCESSES * EACH));
+    let rows = runtime.block_on(store.usage(&project_id("shop"), at(0), at(1))).unwrap();
+    assert_eq!(rows[0].counts.calls, PROCESSES * EACH);
+    let keys = runtime.block_on(store.keys(&project_id("shop"))).unwrap();
+    assert_eq!(keys.len(), 1, "they all have the same name");
 }
 
 #[tokio::test]
@@ -281,5 +311,21 @@ async fn one_of_several_processes() {
             }
         }
         store.record_events(&[event(1)]).await.unwrap();
+        loop {
+            let seen = store.account(&project_id("shop"), period("2026-11")).await.unwrap();
+            let mut more = seen.clone().unwrap_or_else(|| account(1000));
+            more.spent += 1;
+            if store.put_account(seen.as_ref(), &more).await.unwrap() == Written::Done {
+                break;
+            }
+        }
+        loop {
+            let seen = store.log_cursor(&log()).await.unwrap();
+            let now = LogCursor { file: 1, offset: seen.map_or(0, |seen| seen.offset) + 1 };
+            if store.record_usage(&log(), seen, now, &[usage(0, "eth_call", 1)]).await.unwrap() == Written::Done {
+                break;
+            }
+        }
     }
+    let _ = store.put_key(None, &key(std::process::id().into())).await.unwrap();
 }
