@@ -5,10 +5,16 @@ use std::panic::AssertUnwindSafe;
 use futures_util::FutureExt as _;
 use futures_util::future::join_all;
 use nodeweir_domain::config::ProxyKind;
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, SemaphorePermit};
 
-/// Fleets at the same time, over all tests: two cores carry about so many before probes time out for want of them.
+/// Fleets at the same time, over all tests, and tests of client libraries, which keep as busy: two cores carry about so
+/// many before probes time out for want of them.
 static FLEETS: Semaphore = Semaphore::const_new(4);
+
+/// A place for one fleet. Whoever has one does not ask for another.
+pub(crate) async fn place() -> SemaphorePermit<'static> {
+    FLEETS.acquire().await.unwrap()
+}
 
 /// Runs `scenario` with every proxy there is, side by side, and says with which it failed.
 pub(crate) async fn with_both(scenario: impl AsyncFn(ProxyKind)) {

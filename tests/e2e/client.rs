@@ -65,13 +65,19 @@ impl Connection {
 
     /// Sends one request and reads its whole answer; a connection that ends before that is an error.
     pub(crate) async fn post(&mut self, path: &str, body: &str) -> io::Result<Answer> {
-        timeout(PATIENCE, self.exchange(path, body)).await?
+        self.post_with(path, &[], body).await
     }
 
-    async fn exchange(&mut self, path: &str, body: &str) -> io::Result<Answer> {
+    /// The same with more headers.
+    pub(crate) async fn post_with(&mut self, path: &str, headers: &[(&str, &str)], body: &str) -> io::Result<Answer> {
+        timeout(PATIENCE, self.exchange(path, headers, body)).await?
+    }
+
+    async fn exchange(&mut self, path: &str, headers: &[(&str, &str)], body: &str) -> io::Result<Answer> {
         let length = body.len();
+        let more = headers.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect::<Vec<_>>().concat();
         let request = format!(
-            "POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n\
+            "POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n{more}\
              Content-Length: {length}\r\n\r\n{body}"
         );
         self.0.get_mut().write_all(request.as_bytes()).await?;
@@ -144,8 +150,15 @@ pub(crate) struct Load {
 
 impl Load {
     pub(crate) fn start(port: u16, clients: usize) -> Self {
+        // The network's name is left out: all fleets have `ethereum` as their default.
+        Self::start_at(port, "/v3", clients)
+    }
+
+    /// The same, calling `path`.
+    pub(crate) fn start_at(port: u16, path: &str, clients: usize) -> Self {
         let (stop, tried) = (Arc::<AtomicBool>::default(), Arc::<Mutex<Vec<Tried>>>::default());
-        let client = |index| tokio::spawn(client(port, index, Arc::clone(&stop), Arc::clone(&tried)));
+        let place = Place { port, path: path.to_owned() };
+        let client = |index| tokio::spawn(client(place.clone(), index, Arc::clone(&stop), Arc::clone(&tried)));
         let clients = (0..clients).map(client).collect();
         Self { stop, tried, clients }
     }
@@ -183,25 +196,31 @@ pub(crate) fn failures(tried: &[Tried]) -> Vec<&str> {
     tried.iter().filter_map(|one| one.outcome.as_ref().err()).map(String::as_str).collect()
 }
 
-async fn client(port: u16, index: usize, stop: Arc<AtomicBool>, tried: Arc<Mutex<Vec<Tried>>>) {
+/// Where a client calls.
+#[derive(Debug, Clone)]
+struct Place {
+    port: u16,
+    path: String,
+}
+
+async fn client(place: Place, index: usize, stop: Arc<AtomicBool>, tried: Arc<Mutex<Vec<Tried>>>) {
     let mut kept = None;
     let mut count = 0;
     while !stop.load(Ordering::Relaxed) {
         count += 1;
-        let outcome = once(port, &mut kept).await;
+        let outcome = once(&place, &mut kept).await;
         tried.lock().unwrap().push(Tried { at: Instant::now(), outcome });
         tokio::time::sleep(Duration::from_millis(4 + u64::try_from(index + count).unwrap() % 7)).await;
     }
 }
 
 /// One request on the kept connection, or on a new one where none is kept.
-async fn once(port: u16, kept: &mut Option<Connection>) -> Result<String, String> {
+async fn once(place: &Place, kept: &mut Option<Connection>) -> Result<String, String> {
     let mut connection = match kept.take() {
         Some(kept) => kept,
-        None => Connection::open(port).await.map_err(|error| format!("connecting: {error}"))?,
+        None => Connection::open(place.port).await.map_err(|error| format!("connecting: {error}"))?,
     };
-    // The network's name is left out: all fleets have `ethereum` as their default.
-    let answer = connection.post("/v3", &request("eth_blockNumber")).await;
+    let answer = connection.post(&place.path, &request("eth_blockNumber")).await;
     let answer = answer.map_err(|error| format!("no answer: {error}"))?;
     if answer.header("connection") != Some("close") {
         *kept = Some(connection);

@@ -1,4 +1,4 @@
-//! Real Ethereum nodes: `anvil`, each an island that mines when it is told to.
+//! Real Ethereum nodes: `anvil`, each an island that mines when it is told to, or for each transaction.
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
@@ -31,10 +31,18 @@ fn program() -> PathBuf {
     file
 }
 
+/// When a node makes blocks.
+#[derive(Clone, Copy)]
+enum Mining {
+    WhenTold,
+    EachTransaction,
+}
+
 /// One node.
 pub(crate) struct Anvil {
     pub(crate) port: u16,
     chain: u64,
+    mining: Mining,
     child: Owned,
     /// Holds what it prints: the name of each method it is called with, among other things.
     place: TempDir,
@@ -47,10 +55,19 @@ impl Anvil {
     }
 
     pub(crate) async fn start_at(chain: u64, head: u64) -> Self {
+        Self::launch_at(chain, head, Mining::WhenTold).await
+    }
+
+    /// A node that mines each transaction when it comes.
+    pub(crate) async fn start_mining() -> Self {
+        Self::launch_at(CHAIN, HEAD, Mining::EachTransaction).await
+    }
+
+    async fn launch_at(chain: u64, head: u64, mining: Mining) -> Self {
         let place = tempfile::tempdir().unwrap();
         let port = free_port();
-        let child = launch(port, chain, head, place.path());
-        let node = Self { port, chain, child, place };
+        let child = launch(port, chain, head, mining, place.path());
+        let node = Self { port, chain, mining, child, place };
         node.until_it_answers().await;
         node
     }
@@ -76,7 +93,7 @@ impl Anvil {
 
     /// Starts it again at the same address and its usual head.
     pub(crate) async fn revive(&mut self) {
-        self.child = launch(self.port, self.chain, HEAD, self.place.path());
+        self.child = launch(self.port, self.chain, HEAD, self.mining, self.place.path());
         self.until_it_answers().await;
     }
 
@@ -105,10 +122,11 @@ impl Anvil {
     }
 }
 
-fn launch(port: u16, chain: u64, head: u64, place: &Path) -> Owned {
+fn launch(port: u16, chain: u64, head: u64, mining: Mining, place: &Path) -> Owned {
     let said = File::options().create(true).append(true).open(place.join("said")).unwrap();
     let child = Command::new(program())
-        .args(["--no-mining", "--accounts", "1", "--host", "127.0.0.1"])
+        .args(matches!(mining, Mining::WhenTold).then_some("--no-mining"))
+        .args(["--accounts", "1", "--host", "127.0.0.1"])
         .args(["--port", &port.to_string(), "--chain-id", &chain.to_string(), "--number", &head.to_string()])
         .current_dir(place)
         .stdin(Stdio::null())

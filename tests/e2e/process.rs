@@ -122,6 +122,10 @@ impl Proxy {
 impl Drop for Proxy {
     fn drop(&mut self) {
         self.end();
+        // A link to memory, which a killed proxy leaves for the next one.
+        if let Ok(used) = fs::read_link(self.0.join("usage")) {
+            let _ = fs::remove_dir_all(used);
+        }
     }
 }
 

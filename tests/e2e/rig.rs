@@ -69,6 +69,11 @@ impl Rig {
 
     /// The first network is the default one.
     pub(crate) fn with_networks(kind: ProxyKind, networks: &[(&str, &Anvil)]) -> Self {
+        Self::with_gate(kind, networks, "{enabled: false}")
+    }
+
+    /// The same with a gate, given as YAML between braces.
+    pub(crate) fn with_gate(kind: ProxyKind, networks: &[(&str, &Anvil)], gate: &str) -> Self {
         let place = tempfile::tempdir().unwrap();
         let port = free_port();
         let network = |(id, leader): &(&str, &Anvil)| {
@@ -79,7 +84,7 @@ impl Rig {
         let config = format!(
             "default_network: {default}\nnetworks:\n{all}\
              health: {{interval: 1s, timeout: 1s, confirm_after: 1s}}\n\
-             proxy:\n  kind: {kind}\n  listen: 127.0.0.1:{port}\n  timeouts: {TIMES}\n"
+             proxy:\n  kind: {kind}\n  listen: 127.0.0.1:{port}\n  timeouts: {TIMES}\ngate: {gate}\n"
         );
         fs::write(place.path().join("config.yml"), config).unwrap();
         let proxy = Proxy(place.path().join("nodeweir-state/proxy"));

@@ -1,13 +1,17 @@
 //! The command line. Commands are noun and verb; everything that changes something can be tried with `--dry-run`.
 
+mod gate;
+
 use std::path::PathBuf;
 
 use clap::{Args as ClapArgs, Parser, Subcommand};
 use clap_complete::Shell;
 use nodeweir_domain::fleet::node::NodeUrl;
-use nodeweir_domain::name::{NetworkId, NodeName};
+use nodeweir_domain::name::{NetworkId, NodeName, ProjectId};
 
 use std::time::Duration;
+
+pub(crate) use gate::{Clearable, Granted, Key, Limits, Moment, Named as NamedKey, Project, UsageBy, Uses};
 
 /// One JSON-RPC address in front of your Ethereum nodes that stays right while they die, lag and come back.
 ///
@@ -35,6 +39,23 @@ pub(crate) enum Command {
     /// The node list
     #[command(subcommand)]
     Node(Node),
+    /// Who may call, and how much
+    #[command(subcommand)]
+    Project(Project),
+    /// How a project's applications prove who they are
+    #[command(subcommand)]
+    Key(Key),
+    /// What a project used, and what it cost
+    Usage {
+        /// The project
+        project: ProjectId,
+        /// What to add up by
+        #[arg(long, value_enum, default_value_t = UsageBy::Method)]
+        by: UsageBy,
+        /// From when on: how long ago, or a moment. Beyond two days whole days are known
+        #[arg(long, value_parser = gate::moment, default_value = "24h", value_name = "TIME")]
+        since: Moment,
+    },
     /// Which node is how, since when and why, and what is live
     Status {
         /// Show it again and again
@@ -69,6 +90,9 @@ pub(crate) enum Command {
         #[arg(long)]
         host: Option<String>,
     },
+    /// The gate's process, as `up` starts it
+    #[command(hide = true)]
+    Gate,
     /// Print a completion script for a shell
     Completions {
         /// Which shell

@@ -10,6 +10,7 @@ use anyhow::{Context as _, Result};
 use nodeweir_control::edges::EdgeError;
 use nodeweir_control::folder::FolderObject;
 use nodeweir_domain::config::Config;
+use nodeweir_domain::name::NetworkId;
 use nodeweir_store::sqlite::{Runtime, SqliteStore};
 use rustix::fs::{FlockOperation, flock};
 
@@ -37,6 +38,8 @@ pub(crate) struct Context {
     pub(crate) file: PathBuf,
     /// The state's folder.
     pub(crate) state: PathBuf,
+    /// Where the demo's own project calls, key and all.
+    pub(crate) demo_address: Option<String>,
 }
 
 impl Context {
@@ -59,7 +62,7 @@ impl Context {
         let config = Config::read(&text).with_context(|| format!("{} has faults", file.display()))?;
         let beside = file.parent().unwrap_or(Path::new(""));
         let state = beside.join(&config.state);
-        Ok(Self { config, file, state })
+        Ok(Self { config, file, state, demo_address: None })
     }
 
     /// Makes the state's folder. Others may pass through to the proxy's sockets, but not look around.
@@ -118,7 +121,9 @@ impl Context {
             return Ok(None);
         }
         let holder = fs::read_to_string(self.state.join("lock")).ok().and_then(|pid| pid.trim().parse::<u32>().ok());
-        Ok(store.runtime().await?.filter(|runtime| holder.is_none_or(|pid| pid == runtime.pid)))
+        // Until the new one has written down its process, the last one's stands there.
+        let holder = holder.filter(|pid| Path::new("/proc").join(pid.to_string()).exists());
+        Ok(store.runtime().await?.filter(|runtime| holder == Some(runtime.pid)))
     }
 
     /// Whether an `up` runs on this state now.
@@ -130,6 +135,11 @@ impl Context {
 
     /// The addresses to call, the default network first.
     pub(crate) fn addresses(&self) -> Vec<String> {
+        self.addresses_of(|_| true)
+    }
+
+    /// Those of the networks that are `wanted`.
+    pub(crate) fn addresses_of(&self, wanted: impl Fn(&NetworkId) -> bool) -> Vec<String> {
         let listen = self.config.proxy.listen;
         // What listens on every address is called on this machine's own.
         let host = match listen.ip() {
@@ -137,7 +147,7 @@ impl Context {
             ip if ip.is_ipv4() => format!("127.0.0.1:{}", listen.port()),
             _ => format!("[::1]:{}", listen.port()),
         };
-        let mut networks: Vec<_> = self.config.networks.keys().collect();
+        let mut networks: Vec<_> = self.config.networks.keys().filter(|id| wanted(id)).collect();
         networks.sort_by_key(|id| **id != self.config.default_network);
         networks.into_iter().map(|id| format!("http://{host}/{id}/v3")).collect()
     }

@@ -127,7 +127,7 @@ pub(crate) async fn gather<S: FleetStore, O: PublishedObject>(
         ));
     }
     Ok(Report {
-        addresses: context.addresses(),
+        addresses: context.demo_address.clone().map_or_else(|| context.addresses(), |address| vec![address]),
         is_up,
         networks,
         rejected: listed.rejected,

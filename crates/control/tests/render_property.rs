@@ -154,14 +154,14 @@ fn raw() -> impl Strategy<Value = Raw> {
     (proptest::collection::vec(item, 0..25), proptest::collection::vec(any::<u8>(), 64))
 }
 
-fn config(kind: ProxyKind) -> Config {
+fn config(kind: ProxyKind, is_gated: bool) -> Config {
     let mut networks = Map::new();
     for (index, id) in NETWORKS.iter().enumerate() {
         let leader = json!({"url": format!("https://leader-{index}.example/v3/${{KEY}}"), "ws_url": format!("wss://leader-{index}.example/ws")});
         networks.insert((*id).to_owned(), json!({"chain_id": index + 1, "block_time": "12s", "leader": leader}));
     }
     let all = json!({
-        "default_network": "ethereum", "networks": networks, "proxy": {"kind": kind.as_str()},
+        "default_network": "ethereum", "networks": networks, "proxy": {"kind": kind.as_str()}, "gate": {"enabled": is_gated},
         "secrets": {"KEY": {"hosts": ["*.example", "mainnet.infura.io", "localhost"]}},
     });
     // JSON is YAML.
@@ -266,7 +266,11 @@ fn read_nginx(text: &str) -> Read {
     for word in words(text, ";{}").into_iter().flatten() {
         match word.as_str() {
             "{" => blocks.push(std::mem::take(&mut directive)),
-            "}" => drop(blocks.pop()),
+            "}" => {
+                blocks.pop();
+                // What a block of Lua said.
+                directive.clear();
+            }
             ";" => {
                 let block: Vec<_> =
                     blocks.last().map(|block| block.iter().map(String::as_str).collect()).unwrap_or_default();
@@ -310,6 +314,10 @@ fn read_nginx(text: &str) -> Read {
         }
     };
     for (name, servers) in &upstreams {
+        if name == "gate" {
+            assert_eq!(servers.as_slice(), [("unix:sock/gate.sock".to_owned(), "1".to_owned())]);
+            continue;
+        }
         let targets: Vec<_> = servers.iter().map(target).collect();
         read.addresses.extend(targets.iter().map(|target| target.socket.clone()));
         if name.starts_with("hop-") {
@@ -441,9 +449,9 @@ fn assert_accepted(program: &Program, folder: &Path, body: &str) {
     assert!(output.status.success(), "{kind} does not accept this: {said}\n{body}");
 }
 
-fn folder() -> tempfile::TempDir {
+fn folder(program: &Program) -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();
-    for sub in ["sock", "tmp"] {
+    for sub in ["sock", "tmp", "usage"] {
         std::fs::create_dir(folder.path().join(sub)).unwrap();
     }
     let pem = rcgen::generate_simple_self_signed(vec!["nobody.example".to_owned()]).unwrap().cert.pem();
@@ -451,12 +459,15 @@ fn folder() -> tempfile::TempDir {
     write("ca.pem", &pem);
     write("host-main.conf", "daemon off;\npid nginx.pid;\n");
     write("host-http.conf", "resolver 127.0.0.1:1 ipv6=off;\nproxy_ssl_trusted_certificate ca.pem;\n");
+    write("host-lua-main.conf", &program.lua.nginx_main());
+    write("host-lua-http.conf", &program.lua.nginx_http());
     write("host.cfg", "global\n    log stdout format raw local0\nresolvers system\n    nameserver here 127.0.0.1:1\n");
     folder
 }
 
-fn check(kind: ProxyKind) {
-    let (program, folder, config) = (Program::find(kind).unwrap(), folder(), config(kind));
+fn check(kind: ProxyKind, is_gated: bool) {
+    let (program, config) = (Program::find(kind).unwrap(), config(kind, is_gated));
+    let folder = folder(&program);
     let mut runner =
         TestRunner::new(Runs { cases: 40, max_shrink_iters: 300, failure_persistence: None, ..Runs::default() });
     let outcome = runner.run(&raw(), |raw| {
@@ -480,10 +491,15 @@ fn check(kind: ProxyKind) {
 
 #[test]
 fn nginx_gets_a_file_that_it_accepts_and_that_names_exactly_the_rosters() {
-    check(ProxyKind::Nginx);
+    check(ProxyKind::Nginx, false);
+}
+
+#[test]
+fn nginx_with_the_gate_too() {
+    check(ProxyKind::Nginx, true);
 }
 
 #[test]
 fn haproxy_gets_a_file_that_it_accepts_and_that_names_exactly_the_rosters() {
-    check(ProxyKind::Haproxy);
+    check(ProxyKind::Haproxy, false);
 }

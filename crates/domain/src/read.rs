@@ -9,6 +9,9 @@ use deserr::{
     DeserializeError, Deserr, ErrorKind, IntoValue, Map as _, MergeWithError, Value, ValueKind, ValuePointerRef,
 };
 
+use schemars::JsonSchema;
+use serde::Serialize;
+
 use crate::name::shown;
 
 /// One step from the top of a document to a place in it.
@@ -156,7 +159,9 @@ becomes_fault!(Infallible, String, crate::name::BadName, crate::fleet::node::Bad
 
 /// A mapping from names to values. Unlike deserr 0.6's reading of a `BTreeMap`, which drops what is wrong inside
 /// (and the value with it), every fault is kept.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(transparent)]
+#[schemars(inline)]
 pub struct Keyed<T>(pub BTreeMap<String, T>);
 
 impl<T> Default for Keyed<T> {

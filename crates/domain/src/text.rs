@@ -78,6 +78,19 @@ pub fn counted(count: u64, one: &str) -> String {
     if count == 1 { format!("1 {one}") } else { format!("{count} {one}s") }
 }
 
+/// `1,234,567`.
+pub fn grouped(count: u64) -> String {
+    let digits = count.to_string();
+    let mut text = String::with_capacity(digits.len() + digits.len() / 3);
+    for (index, digit) in digits.chars().enumerate() {
+        if index > 0 && (digits.len() - index).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -107,5 +120,13 @@ mod tests {
             assert_eq!(show_duration(Duration::from_secs(seconds)), shown);
         }
         assert_eq!(show_duration(Duration::from_millis(450)), "450ms");
+    }
+
+    #[test]
+    fn long_numbers_are_grouped() {
+        for (count, shown) in [(0, "0"), (999, "999"), (1000, "1,000"), (30_000_000, "30,000,000")] {
+            assert_eq!(grouped(count), shown);
+        }
+        assert_eq!(grouped(u64::MAX), "18,446,744,073,709,551,615");
     }
 }

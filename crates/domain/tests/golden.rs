@@ -62,17 +62,24 @@ fn rosters() -> Rosters {
     ])
 }
 
+/// The two proxies without the gate, and nginx with it.
+const FILES: [(ProxyKind, &str, &str); 3] = [
+    (ProxyKind::Nginx, "nginx.conf", "gate: {enabled: false}"),
+    (ProxyKind::Haproxy, "haproxy.cfg", "gate: {enabled: false}"),
+    (ProxyKind::Nginx, "nginx-gate.conf", "gate: {when_away: open, trusted_proxies: [10.0.0.0/8, '2001:db8::/32']}"),
+];
+
 #[test]
 fn the_files_are_as_kept() {
-    for kind in ProxyKind::ALL {
-        let mut config = Config::read(CONFIG).unwrap();
+    for (kind, name, gate) in FILES {
+        let mut config = Config::read(&format!("{CONFIG}{gate}\n")).unwrap();
         config.proxy.kind = kind;
         let text = render(&rosters(), &config);
         assert_eq!(text, render(&rosters(), &config), "the same input gives the same bytes");
         assert_eq!(text.matches(REVISION).count(), 1);
         let stray: Vec<_> = text.lines().filter(|line| line.ends_with(' ')).collect();
-        assert_eq!(stray, Vec::<&str>::new(), "{kind}");
-        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden").join(kind.file_name());
+        assert_eq!(stray, Vec::<&str>::new(), "{name}");
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden").join(name);
         if std::env::var_os("UPDATE_GOLDEN").is_some() {
             std::fs::write(&path, &text).unwrap();
         }

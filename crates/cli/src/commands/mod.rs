@@ -1,12 +1,18 @@
 //! One module a command. Each reads, decides by the domain's rules, says what it did, and returns how it went.
 
 mod check;
+mod gate;
 mod history;
+mod key;
 mod node;
 mod plan;
 mod probe;
+mod project;
 mod rollback;
 mod status;
+mod usage;
+
+pub(crate) use key::make::random as random_secret;
 
 use std::path::Path;
 
@@ -26,6 +32,9 @@ pub(crate) async fn run(args: Args, output: Output) -> Result<Outcome> {
         Command::Up(up) => crate::up::run(Context::load(up.file.as_deref().or(named))?, output).await,
         Command::Demo(demo) => crate::demo::command(demo, output).await,
         Command::Node(node) => node::run(node, &load()?, output).await,
+        Command::Project(project) => project::run(project, &load()?, output).await,
+        Command::Key(key) => key::run(key, &load()?, output).await,
+        Command::Usage { project, by, since } => usage::run(&project, by, since, &load()?, output).await,
         Command::Status { watch } => status::run(watch, &load()?, output).await,
         Command::Plan => plan::run(&load()?, output).await,
         Command::History { revision: Some(seq), .. } => history::text(seq, &load()?, output).await,
@@ -34,6 +43,7 @@ pub(crate) async fn run(args: Args, output: Output) -> Result<Outcome> {
         Command::Rollback(rollback) => rollback::run(rollback, &load()?, output).await,
         Command::Check { file } => check::run(file.as_deref().or(named), output),
         Command::Probe { url, host } => probe::run(url, host, named, output).await,
+        Command::Gate => gate::run(&load()?).await,
         Command::Completions { shell } => {
             clap_complete::generate(shell, &mut Args::command(), "nodeweir", &mut std::io::stdout());
             Ok(Outcome::Fine)

@@ -16,10 +16,15 @@ use anyhow::{Context as _, Result};
 use axum::extract::{Path as UrlPath, State};
 use axum::http::StatusCode;
 use axum::routing::post;
-use nodeweir_store::{Event, FleetStore as _};
+use nodeweir_domain::gate::key::{Key, KeyStatus, Secret};
+use nodeweir_domain::gate::project::Project;
+use nodeweir_domain::gate::restrict::Restrictions;
+use nodeweir_domain::name::ProjectId;
+use nodeweir_store::{Event, FleetStore as _, GateStore as _};
 use serde_json::{Map, Value};
 use tokio::net::TcpListener;
 
+use crate::commands::random_secret;
 use crate::context::Context;
 use crate::up::local_url;
 pub(crate) use command::command;
@@ -28,6 +33,10 @@ use node::SimulatedNode;
 /// The simulated network's leader and nodes.
 const LEADER: &str = "leader";
 const NODES: [&str; 3] = ["alpha", "beta", "gamma"];
+/// The demo's project, and the name of its key.
+const PROJECT: &str = "demo";
+/// Where the address to call stands, key and all, in the demo's folder.
+const ADDRESS: &str = "address";
 /// Where the running demo takes orders, in its folder.
 const CONTROL: &str = "control-address";
 
@@ -57,26 +66,29 @@ impl Fleet {
             return Ok(context.clone());
         }
         // One that was killed left its proxy behind, which is about to be taken over, port and all.
-        let port = match earlier.filter(|context| context.state.join("proxy/proxy.pid").exists()) {
-            Some(context) => context.config.proxy.listen.port(),
-            None => free_port(8080).await?,
+        let (port, admin) = match earlier.filter(|context| context.state.join("proxy/proxy.pid").exists()) {
+            Some(context) => (context.config.proxy.listen.port(), context.config.gate.admin.port()),
+            None => (free_port(8080).await?, free_port(8081).await?),
         };
         let config = format!(
             "# Made anew by each `nodeweir up --demo`: a fast network of simulated nodes.\n\
              state: state\n\
              networks:\n  ethereum:\n    chain_id: 1337\n    block_time: {}s\n    leader:\n      name: {LEADER}\n      url: {}\n\
              health:\n  interval: 2s\n  timeout: 1s\n  confirm_after: 1s\n\
-             proxy:\n  listen: 127.0.0.1:{}\n  timeouts:\n    shutdown: 5s\n",
+             proxy:\n  listen: 127.0.0.1:{}\n  timeouts:\n    shutdown: 5s\n\
+             gate:\n  admin: 127.0.0.1:{}\n",
             node::BLOCK_SECONDS,
             self.url(LEADER)?,
             port,
+            admin,
         );
         fs::write(&file, config).with_context(|| format!("cannot write {}", file.display()))?;
         let control = self.control.local_addr()?.to_string();
         fs::write(folder.join(CONTROL), control).with_context(|| format!("cannot write into {}", folder.display()))?;
         let context = Context::load(Some(&file))?;
         self.list(&context).await?;
-        Ok(context)
+        let address = admit(&context, folder).await?;
+        Ok(Context { demo_address: Some(address), ..context })
     }
 
     /// Puts the nodes into the list, at today's ports.
@@ -124,6 +136,55 @@ impl Fleet {
             tracing::error!(%error, "the demo takes no more orders");
         }
     }
+}
+
+/// Makes the demo's project and a key for it, and says where to call. The address, key and all, is kept in a file of the
+/// demo's folder: nothing but simulated nodes is behind it.
+async fn admit(context: &Context, folder: &Path) -> Result<String> {
+    let store = context.store()?;
+    let (id, tier): (ProjectId, _) = (PROJECT.parse()?, "professional".parse()?);
+    let now = jiff::Timestamp::now();
+    if store.project(&id).await?.is_none() {
+        let project = Project {
+            id: id.clone(),
+            tier,
+            created: now,
+            requests_per_second: None,
+            credits_per_month: None,
+            methods: Vec::new(),
+            websocket: false,
+        };
+        // Nobody else makes projects in a demo that does not run.
+        let _ = store.put_project(None, &project).await?;
+    }
+    let file = folder.join(ADDRESS);
+    let base = context.addresses().into_iter().next().context("the demo has no network")?;
+    let kept = fs::read_to_string(&file).unwrap_or_default();
+    let kept = kept.trim().rsplit('/').next().and_then(|text| text.parse::<Secret>().ok());
+    let known = match &kept {
+        Some(secret) => store.key(&secret.digest()).await?.filter(|key| key.status(now) == KeyStatus::Active),
+        None => None,
+    };
+    let secret = match (kept, known) {
+        (Some(secret), Some(_)) => secret,
+        _ => {
+            let secret = random_secret()?;
+            let digest = secret.digest();
+            // Whose text is lost makes room for another of its name.
+            for old in store.keys(&id).await?.iter().filter(|key| key.name.as_str() == PROJECT && key.revoked.is_none())
+            {
+                let _ = store.put_key(Some(old), &Key { revoked: Some(now), ..old.clone() }).await?;
+            }
+            let name = PROJECT.parse()?;
+            let restrictions = Restrictions::default();
+            let key = Key { digest, project: id, name, restrictions, created: now, expires: None, revoked: None };
+            let _ = store.put_key(None, &key).await?;
+            secret
+        }
+    };
+    let address = format!("{base}/{}", secret.reveal());
+    fs::write(&file, format!("{address}\n")).with_context(|| format!("cannot write {}", file.display()))?;
+    Ok(address)
 }
 
 type Nodes = Arc<BTreeMap<&'static str, Arc<SimulatedNode>>>;

@@ -29,6 +29,8 @@ use std::sync::Arc;
 const LOOK: Duration = Duration::from_millis(250);
 /// How often the picture is drawn.
 const DRAW: Duration = Duration::from_secs(1);
+/// How often the proxy's log of what was used is looked after.
+const UPKEEP: Duration = Duration::from_secs(1);
 /// After a flow failed for a reason that may pass.
 const RETRY: Duration = Duration::from_secs(2);
 
@@ -85,9 +87,10 @@ impl Control {
         let mut probes: JoinSet<(bool, Result<Probed, StoreError>)> = JoinSet::new();
         let mut ticks = interval(self.context.config.health.interval);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let (mut looks, mut draws) = (interval(LOOK), interval(DRAW));
+        let (mut looks, mut draws, mut upkeeps) = (interval(LOOK), interval(DRAW), interval(UPKEEP));
         looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         draws.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        upkeeps.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut is_ticking = false;
         loop {
             let again = memory.again.as_ref().map(|(at, _)| *at);
@@ -127,6 +130,9 @@ impl Control {
                     }
                 }
                 _ = draws.tick() => self.draw(&store, &memory).await,
+                _ = upkeeps.tick() => if let Err(error) = self.service.upkeep().await {
+                    error!(%error, "the log of what was used cannot be looked after");
+                },
             }
         }
     }

@@ -1,6 +1,7 @@
 //! `nodeweir up`: everything on one machine, until stopped.
 
 mod control;
+mod gate;
 mod screen;
 mod service;
 
@@ -14,12 +15,13 @@ use nodeweir_domain::config::Config;
 use nodeweir_domain::fleet::node::{NodeUrl, resolve};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tracing::{error, info, warn};
 
 use crate::context::{Context, DEMO};
 use crate::output::{Outcome, Output};
 use control::Control;
+use gate::Gate;
 use screen::Screen;
 use service::LocalService;
 
@@ -51,6 +53,19 @@ pub(crate) async fn run(context: Context, output: Output) -> Result<Outcome> {
     let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
     screen.open();
     info!(addresses = ?context.addresses(), proxy, state = %context.state.display(), "starting");
+    let (stop_gate, gate_stops) = watch::channel(false);
+    let gate = if context.config.gate.enabled {
+        let standing = tokio::select! {
+            standing = Gate::start(&context, &screen) => standing?,
+            _ = terminate.recv() => return Ok(Outcome::Fine),
+            _ = interrupt.recv() => return Ok(Outcome::Fine),
+        };
+        Some(tokio::spawn(standing.keep(gate_stops)))
+    } else {
+        let listen = context.config.proxy.listen;
+        warn!(%listen, "the gate is switched off: everybody who reaches this address may call, without key or limit");
+        None
+    };
     let control = Control { context, object, prober, service: LocalService::new(supervisor), proxy, screen };
     let ended = tokio::select! {
         ended = control.run() => ended,
@@ -67,6 +82,14 @@ pub(crate) async fn run(context: Context, output: Output) -> Result<Outcome> {
     match stopped {
         Ok(stopped) => info!(how = ?stopped, "the proxy has stopped"),
         Err(error) => error!(%error, "the proxy was not stopped in order"),
+    }
+    // After the proxy: the last requests are in its log.
+    let _ = stop_gate.send(true);
+    if let Some(gate) = gate
+        && gate.await.unwrap_or(false)
+        && let Err(error) = supervisor.discard_used()
+    {
+        warn!(%error, "the log of what was used stays, although all of it was read");
     }
     drop(supervisor);
     // Its pipes are closed by now; what is left in the channel is shown.

@@ -80,6 +80,22 @@ impl Screen {
         }
     }
 
+    /// A line of the gate's log, which is JSON.
+    pub(super) fn gate(&self, line: &str) {
+        if !self.output.is_terminal() {
+            return self.output.line(line);
+        }
+        let Ok(serde_json::Value::Object(mut fields)) = serde_json::from_str(line) else { return };
+        let mut take = |name| match fields.remove(name) {
+            Some(serde_json::Value::String(text)) => text,
+            _ => String::new(),
+        };
+        let (at, level, message) = (take("timestamp"), take("level"), take("message"));
+        let rest = fields.iter().map(|(name, value)| format!(" {name}={value}")).collect::<Vec<_>>().concat();
+        // Into memory, which cannot fail.
+        let _ = writeln!(self.recent.clone(), "{at} {level:>5} gate: {message}{rest}");
+    }
+
     /// The state as it is now: the whole picture on a terminal; otherwise a line, when something changed.
     pub(super) fn show(&self, report: &Report, now: Timestamp) {
         if self.output.is_terminal() {

@@ -1,7 +1,7 @@
 //! The service of one machine: a child proxy that is reloaded in place.
 
 use nodeweir_control::edges::{EdgeError, Service, ServiceState, Started};
-use nodeweir_control::proxy::{ApplyError, Exited, StartError, Supervisor};
+use nodeweir_control::proxy::{ApplyError, Exited, FileError, StartError, Supervisor};
 use nodeweir_domain::fleet::revision::Revision;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -41,6 +41,11 @@ impl LocalService {
     /// Starts it again, unless it runs.
     pub(super) async fn restart(&self) -> Result<(), StartError> {
         self.supervisor.lock().await.restart().await
+    }
+
+    /// What must be done now and then while it runs.
+    pub(super) async fn upkeep(&self) -> Result<(), FileError> {
+        self.supervisor.lock().await.upkeep()
     }
 
     /// The supervisor, to stop it.

@@ -156,6 +156,7 @@ impl Supervisor {
         self.current = None;
         self.folder.remove_sockets()?;
         self.folder.write_record(None)?;
+        self.usage.close()?;
         self.folder.forget_secrets()?;
         self.folder.set_draining(false)
     }

@@ -3,11 +3,13 @@
 //! | name | what | read by |
 //! |---|---|---|
 //! | `nginx.conf`, `haproxy.cfg` | the live revision with secrets, mode 0600; `.new` is checked, `.old` is restored | master |
-//! | `host-main.conf`, `host-http.conf`, `host.cfg` | what this machine adds | master |
+//! | `host-*.conf`, `host.cfg` | what this machine adds | master |
 //! | `ca.pem` | link to the machine's certificates | master |
 //! | `haproxy-run` | runs a HAProxy of the prepared root | master |
 //! | `sock/` | unix sockets, `admin.sock` among them; mode 0700, of the workers' account | workers, supervisor |
+//! | `sock/gate.sock` | made by the gate's process, and left to it | workers |
 //! | `tmp/` | temporary files of nginx | workers |
+//! | `usage/` | what was used, see [`super::usage`]; often a link into memory | the gate's process |
 //! | `draining` | exists while draining | workers |
 //! | `last-good` | the last revision that ran, without secrets | the next start |
 //! | `proxy.pid` | the master that was started last | the next start |
@@ -38,6 +40,8 @@ pub(super) const CA_FILE: &str = "ca.pem";
 /// Where a running proxy tells its revision, and HAProxy is told to drain.
 pub(super) const ADMIN_SOCKET: &str = "sock/admin.sock";
 
+/// How the names of sockets begin that the gate's process makes: the one nginx asks, and before it has that name.
+const GATE_SOCKET: &[u8] = b"gate.sock";
 const LAST_GOOD: &str = "last-good";
 const PID: &str = "proxy.pid";
 const DRAINING: &str = "draining";
@@ -127,7 +131,11 @@ impl Folder {
         let mut changed = match program.kind {
             ProxyKind::Nginx => {
                 let main = self.write_if_other("host-main.conf", machine.nginx_main().as_bytes(), 0o600)?;
-                self.write_if_other("host-http.conf", machine.nginx_http().as_bytes(), 0o600)? || main
+                let http = self.write_if_other("host-http.conf", machine.nginx_http().as_bytes(), 0o600)?;
+                let lua = &program.lua;
+                let lua_main = self.write_if_other("host-lua-main.conf", lua.nginx_main().as_bytes(), 0o600)?;
+                let lua_http = self.write_if_other("host-lua-http.conf", lua.nginx_http().as_bytes(), 0o600)?;
+                main || http || lua_main || lua_http
             }
             ProxyKind::Haproxy => {
                 if let Some(script) = program.script() {
@@ -204,7 +212,8 @@ impl Folder {
         if draining { self.write(DRAINING, b"", 0o644) } else { self.remove(DRAINING) }
     }
 
-    /// Removes the sockets that a proxy left. nginx does not start while one with its name exists.
+    /// Removes the sockets that a proxy left. nginx does not start while one with its name exists. The gate's is not
+    /// the proxy's.
     pub(super) fn remove_sockets(&self) -> Result<(), FileError> {
         for path in self.sockets() {
             match fs::remove_file(&path) {
@@ -225,7 +234,10 @@ impl Folder {
 
     fn sockets(&self) -> Vec<PathBuf> {
         let Ok(entries) = fs::read_dir(self.path.join("sock")) else { return Vec::new() };
-        let socket = |entry: &fs::DirEntry| entry.file_type().is_ok_and(|kind| kind.is_socket());
+        let socket = |entry: &fs::DirEntry| {
+            let is_gates = entry.file_name().as_encoded_bytes().starts_with(GATE_SOCKET);
+            entry.file_type().is_ok_and(|kind| kind.is_socket()) && !is_gates
+        };
         entries.filter_map(Result::ok).filter(socket).map(|entry| entry.path()).collect()
     }
 
@@ -286,7 +298,7 @@ impl Folder {
     }
 }
 
-fn failed(doing: &'static str, path: &Path) -> impl FnOnce(io::Error) -> FileError {
+pub(super) fn failed(doing: &'static str, path: &Path) -> impl FnOnce(io::Error) -> FileError {
     let path = path.to_owned();
     move |source| FileError { doing, path, source }
 }
@@ -344,7 +356,13 @@ mod tests {
         drop(listener);
         assert!(!folder.is_listened_to());
         fs::write(folder.path.join("sock/other"), "").unwrap();
+        let gate = std::os::unix::net::UnixListener::bind(folder.short("sock/gate.sock")).unwrap();
+        let next = std::os::unix::net::UnixListener::bind(folder.short("sock/gate.sock.12")).unwrap();
+        assert!(!folder.is_listened_to(), "the gate is not the proxy");
         folder.remove_sockets().unwrap();
+        assert!(folder.path.join("sock/gate.sock").exists());
+        assert!(folder.path.join("sock/gate.sock.12").exists());
+        drop((gate, next));
         assert!(folder.path.join("sock/other").exists() && !folder.path.join("sock/a.sock").exists());
     }
 

@@ -7,8 +7,10 @@
 //!
 //! What a revision's text relies on:
 //! - The proxy works in its folder; every path is relative to it: `sock/<id>.sock`, `tmp/…`.
-//! - nginx includes `host-main.conf` at the main level and `host-http.conf` in `http`. HAProxy gets a file with a
-//!   `global` section and `resolvers system` before the revision's, and `NODEWEIR_CA_FILE` in its environment.
+//! - nginx includes `host-main.conf` at the main level and `host-http.conf` in `http`; with the gate also
+//!   `host-lua-main.conf` and `host-lua-http.conf`. It finds the gate at `sock/gate.sock`, which the gate's own
+//!   process makes, and writes down for it in `usage/requests.log` what was used. HAProxy gets a file with a `global`
+//!   section and `resolvers system` before the revision's, and `NODEWEIR_CA_FILE` in its environment.
 //! - `/readyz` is 503 while the file `draining` exists (nginx) or after `POST /drain` on `sock/admin.sock` (HAProxy).
 //! - `GET /revision` on `sock/admin.sock` answers
 //!   [`REVISION`](nodeweir_domain::fleet::render::REVISION), which is replaced by the revision's name.
@@ -24,16 +26,20 @@ mod host;
 mod last_good;
 mod launch;
 mod lines;
+mod lua;
 mod process;
 mod program;
 mod redact;
 mod supervisor;
 mod takeover;
+mod upkeep;
+mod usage;
 
 pub use ending::{Exited, Stopped};
 pub use error::{ApplyError, StartError};
 pub use folder::{FileError, FolderError};
 pub use lines::{Line, Source};
+pub use lua::Lua;
 pub use program::{Program, ProgramError, ROOT_VARIABLE, Root, Version};
 pub use redact::Redactor;
 pub use supervisor::{Settings, Supervisor};

@@ -11,6 +11,8 @@ use std::process::Command;
 
 use nodeweir_domain::config::ProxyKind;
 
+use super::lua::Lua;
+
 /// Names the prepared root, and makes it the only place that is looked at.
 pub const ROOT_VARIABLE: &str = "NODEWEIR_PROXY_ROOT";
 
@@ -66,6 +68,8 @@ pub struct Program {
     pub file: PathBuf,
     /// The prepared root that it belongs to, if it does.
     pub root: Option<Root>,
+    /// How nginx gets the Lua that the gate needs.
+    pub lua: Lua,
 }
 
 /// A folder with programs and the libraries they need.
@@ -174,21 +178,33 @@ impl Program {
         Err(ProgramError { kind, looked, forced })
     }
 
-    /// Runs `-v`, and says what is wrong if something is.
+    /// Asks for its version, and says what is wrong if something is.
     fn examine(kind: ProxyKind, file: PathBuf, root: Option<Root>) -> Result<Self, String> {
-        let program = Self { kind, version: Version([0; 3]), file, root };
+        let program = Self { kind, version: Version([0; 3]), file, root, lua: Lua::Missing };
         let shown = program.file.display();
-        let output = program.command(kind.as_str()).arg("-v").output();
+        let asks = match kind {
+            // The same, and how it was built.
+            ProxyKind::Nginx => "-V",
+            ProxyKind::Haproxy => "-v",
+        };
+        let output = program.command(kind.as_str()).arg(asks).output();
         let output = output.map_err(|error| format!("{shown} cannot be run: {error}"))?;
         let said = [output.stdout, output.stderr].concat();
         let said = String::from_utf8_lossy(&said);
         let Some(version) = Version::of_output(kind, &said) else {
-            return Err(format!("{shown} -v names no version: {}", said.lines().next().unwrap_or("nothing at all")));
+            return Err(format!(
+                "{shown} {asks} names no version: {}",
+                said.lines().next().unwrap_or("nothing at all")
+            ));
         };
         if version < Version::least(kind) {
             return Err(format!("{shown} is {version}"));
         }
-        Ok(Self { version, ..program })
+        let lua = match kind {
+            ProxyKind::Nginx => Lua::of_output(&said, program.root.as_ref()),
+            ProxyKind::Haproxy => Lua::Missing,
+        };
+        Ok(Self { version, lua, ..program })
     }
 
     /// The program without arguments, seeing itself called `arg0`, with a reduced environment.
@@ -307,7 +323,13 @@ mod tests {
     fn a_script_survives_any_path() {
         let root = Root::new("/a b/it's".into()).unwrap();
         let file = root.folder.join("usr/sbin/haproxy");
-        let program = Program { kind: ProxyKind::Haproxy, version: Version([3, 2, 0]), file, root: Some(root) };
+        let program = Program {
+            kind: ProxyKind::Haproxy,
+            version: Version([3, 2, 0]),
+            file,
+            root: Some(root),
+            lua: Lua::Missing,
+        };
         let script = String::from_utf8(program.script().unwrap()).unwrap();
         assert!(script.starts_with("#!/bin/sh\nexec '/a b/it'\\''s/usr/lib"), "{script}");
         assert!(script.ends_with(" --argv0 \"$0\" '/a b/it'\\''s/usr/sbin/haproxy' \"$@\"\n"), "{script}");

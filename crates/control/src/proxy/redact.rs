@@ -23,6 +23,8 @@ static FORMS: LazyLock<Vec<(Regex, &str)>> = LazyLock::new(|| {
         (r#"((?i-u:(?:/|%2f)v[23])(?i-u:/|%2f)+)["']*[^\s"]*"#, "${1}[redacted]"),
         // Nodeweir's own keys, wherever they are.
         (r"(?i-u:\bnw(?:_|%5f))[A-Za-z0-9_%~.-]+", "nw_[redacted]"),
+        // The whole of one, also where it is part of a longer word.
+        (r"(?i-u:nw_)[0-9A-Za-z]{38}", "nw_[redacted]"),
         // Header lines and dumps of header maps.
         (r#"(?i-u:\b((?:proxy-)?authorization|x-api-key)(["']?\s*[:=]\s*["']?))[^"',]+"#, "${1}${2}[redacted]"),
         (r"(?i-u:\b(bearer|basic)\s+)[A-Za-z0-9._~+/=-]{8,}", "${1} [redacted]"),
@@ -109,6 +111,7 @@ mod tests {
 
     const NODES: &str = "0123456789abcdef0123456789abcdef";
     const CLIENTS: &str = "nw_8dYk2LmQv0aTzR5sXw";
+    const WHOLE: &str = "nw_8dYk2LmQv0aTzR5sXw8dYk2LmQv0aTzR5sXwAB";
 
     fn redactor() -> Redactor {
         let redactor = Redactor::default();
@@ -148,6 +151,8 @@ mod tests {
             ("request: \"POST /v3/\"anything\" HTTP/1.1\"".to_owned(), "request: \"POST /v3/[redacted]\" HTTP/1.1\""),
             (format!("key {CLIENTS}, seen"), "key nw_[redacted], seen"),
             (format!("X-API-Key: {CLIENTS}"), "X-API-Key: [redacted]"),
+            (format!("the word{WHOLE} and {WHOLE}."), "the wordnw_[redacted] and nw_[redacted]"),
+            (format!("body: {{\"key\":\"{WHOLE}\"}}"), "body: {\"key\":\"nw_[redacted]\"}"),
             ("x-api-key: opaque value, next".to_owned(), "x-api-key: [redacted], next"),
             ("\"authorization\": \"Basic OnNlY3JldA==\"".to_owned(), "\"authorization\": \"[redacted]\""),
             ("Authorization: Bearer abc.def".to_owned(), "Authorization: [redacted]"),

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 
-use nodeweir_domain::config::Proxy;
+use nodeweir_domain::config::{Proxy, ProxyKind};
 use nodeweir_domain::fleet::node::{SecretName, resolve};
 use nodeweir_domain::fleet::render::REVISION;
 use rustix::process::{Pid, Signal, kill_process};
@@ -16,12 +16,14 @@ use tokio::time::{Instant, sleep, timeout};
 
 use super::error::{ApplyError, StartError};
 use super::folder::{FileError, Folder, FolderError};
-use super::host::Machine;
+use super::host::{Account, Machine};
 use super::lines::{Line, Sink, Source};
+use super::lua::Lua;
 use super::process::Record;
 use super::program::Program;
 use super::redact::Redactor;
 use super::takeover::{LOOK, clear_the_way};
+use super::usage::UsageLog;
 use super::{admin, last_good, launch};
 
 /// For the checker. It resolves names that a revision gives as fixed addresses, so DNS may delay it.
@@ -31,6 +33,11 @@ pub(super) const TO_ANSWER: Duration = Duration::from_secs(10);
 /// Answers in a row that prove a reload. nginx lets its old workers go 100 ms after the new ones were started, and
 /// both answer meanwhile.
 const STEADY: u32 = 8;
+
+/// Stands in a revision that writes down what was used.
+const METERED: &str = "access_log usage/";
+const LUA_HINT: &str = "\nThe gate needs nginx with Lua, and this nginx has none: install libnginx-mod-http-lua (Debian, Ubuntu) or \
+     your system's ngx_http_lua_module, or run scripts/up, which prepares one; or switch the gate off.";
 
 /// Values of secrets.
 type Secrets = Box<dyn Fn(&SecretName) -> Option<String> + Send + Sync>;
@@ -70,6 +77,11 @@ pub struct Supervisor {
     pub(super) current: Option<String>,
     /// The machine's files changed since the proxy read them.
     host_changed: bool,
+    /// Whom workers run as, if not as this process.
+    pub(super) workers: Option<Account>,
+    pub(super) usage: UsageLog,
+    /// Whether the live revision writes down what was used.
+    pub(super) is_metered: bool,
     /// Ends in a row, and when the last start was.
     pub(super) failures: u32,
     pub(super) started: Option<Instant>,
@@ -88,6 +100,7 @@ impl Supervisor {
         lines: mpsc::Sender<Line>,
     ) -> Result<Self, FolderError> {
         let folder = Folder::open(&folder.into(), program.kind)?;
+        let usage = UsageLog::new(&folder.path);
         Ok(Self {
             settings,
             program,
@@ -97,6 +110,9 @@ impl Supervisor {
             child: None,
             current: None,
             host_changed: false,
+            workers: None,
+            usage,
+            is_metered: false,
             failures: 0,
             started: None,
         })
@@ -114,6 +130,7 @@ impl Supervisor {
     /// and runs if it can. Applying what runs already does nothing.
     pub async fn apply(&mut self, name: &str, text: &str) -> Result<(), ApplyError> {
         let body = self.materialise(name, text)?;
+        self.is_metered |= self.program.kind == ProxyKind::Nginx && body.contains(METERED);
         self.look_around()?;
         let same = !self.host_changed && self.is_alive() && self.folder.live_is(&body);
         if same && self.running().await.as_deref() == Some(name) {
@@ -184,7 +201,10 @@ impl Supervisor {
             }
             return Ok(());
         }
-        let output = self.redactor().text(&String::from_utf8_lossy(&said));
+        let mut output = self.redactor().text(&String::from_utf8_lossy(&said));
+        if self.program.lua == Lua::Missing && output.contains("_by_lua_block") {
+            output.push_str(LUA_HINT);
+        }
         Err(ApplyError::Rejected { kind, name: name.to_owned(), output })
     }
 
@@ -255,7 +275,12 @@ impl Supervisor {
 
     /// Writes down anew what the machine adds.
     pub(super) fn look_around(&mut self) -> Result<(), FileError> {
-        self.host_changed |= self.folder.write_host(&self.program, &Machine::look(&self.program)?)?;
+        let machine = Machine::look(&self.program)?;
+        self.host_changed |= self.folder.write_host(&self.program, &machine)?;
+        self.workers = machine.account;
+        if self.is_metered {
+            self.usage.prepare(self.workers.as_ref())?;
+        }
         Ok(())
     }
 

@@ -18,10 +18,18 @@ fn accepts(kind: ProxyKind, body: &str) {
     }
 }
 
+/// Switched off, and for the proxy that can ask it the other ones.
+fn gates(kind: ProxyKind, others: &[&'static str]) -> Vec<&'static str> {
+    let others = if kind == ProxyKind::Nginx { others } else { &[] };
+    [&["{enabled: false}"], others].concat()
+}
+
 #[test]
 fn the_golden_files() {
-    for kind in ProxyKind::ALL {
-        let golden = format!("{}/../domain/tests/golden/{}", env!("CARGO_MANIFEST_DIR"), kind.file_name());
+    let files =
+        [(ProxyKind::Nginx, "nginx.conf"), (ProxyKind::Nginx, "nginx-gate.conf"), (ProxyKind::Haproxy, "haproxy.cfg")];
+    for (kind, name) in files {
+        let golden = format!("{}/../domain/tests/golden/{name}", env!("CARGO_MANIFEST_DIR"));
         accepts(kind, &std::fs::read_to_string(golden).unwrap());
     }
 }
@@ -44,7 +52,11 @@ fn a_thousand_nodes() {
         let rosters: Rosters = [(MAIN, 'a'), ("a-network-whose-name-is-32-long1", 'b')]
             .map(|(id, letter)| (id.parse().unwrap(), network(letter)))
             .into();
-        accepts(kind, &render(&rosters, &config(kind, &rosters, 8080, &Settings::default())));
+        let most = "{shield: {requests_per_second: 1000000, connections: 1000000}}";
+        for gate in gates(kind, &["{}", "{when_away: open, listen: '[::1]:8082'}", most]) {
+            let settings = Settings { gate, ..Settings::default() };
+            accepts(kind, &render(&rosters, &config(kind, &rosters, 8080, &settings)));
+        }
     }
 }
 
@@ -52,7 +64,10 @@ fn a_thousand_nodes() {
 fn no_network_with_a_node() {
     for kind in ProxyKind::ALL {
         let rosters = Rosters::from([(MAIN.parse().unwrap(), roster(vec![], None))]);
-        let settings = Settings { proxy: "  endpoint_headers: false\n  access_log: false\n", ..Settings::default() };
-        accepts(kind, &render(&rosters, &config(kind, &rosters, 8080, &settings)));
+        for gate in gates(kind, &["{}"]) {
+            let proxy = "  endpoint_headers: false\n  access_log: false\n";
+            let settings = Settings { proxy, gate, ..Settings::default() };
+            accepts(kind, &render(&rosters, &config(kind, &rosters, 8080, &settings)));
+        }
     }
 }

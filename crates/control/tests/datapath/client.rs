@@ -26,6 +26,11 @@ impl Reply {
         first
     }
 
+    /// Every header, names and values.
+    pub(crate) fn text_of_headers(&self) -> String {
+        format!("{:?}", self.headers)
+    }
+
     pub(crate) fn text(&self) -> String {
         String::from_utf8_lossy(&self.body).into_owned()
     }

@@ -6,6 +6,7 @@ mod accepted;
 mod addresses;
 mod bodies;
 mod client;
+mod gate;
 mod headers;
 mod hops;
 mod nodes;

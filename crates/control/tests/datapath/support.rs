@@ -3,12 +3,13 @@
 use std::fmt::Write as _;
 use std::io::{BufRead as _, BufReader, Read};
 use std::net::TcpListener;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::atomic::{AtomicU16, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use nodeweir_control::proxy::Program;
 use nodeweir_domain::config::{Config, ProxyKind};
 use nodeweir_domain::fleet::node::resolve;
 use nodeweir_domain::fleet::render::{REVISION, render};
@@ -29,6 +30,8 @@ pub(crate) const DEADLINE: Duration = Duration::from_secs(15);
 pub(crate) struct Settings {
     /// Lines of the configuration file under `proxy:`.
     pub(crate) proxy: &'static str,
+    /// What stands there behind `gate:`. Most tests are about the way without it.
+    pub(crate) gate: &'static str,
     /// The times, short in most tests.
     pub(crate) timeouts: &'static str,
     /// Port of a DNS server on this machine.
@@ -41,6 +44,7 @@ impl Default for Settings {
     fn default() -> Self {
         Self {
             proxy: "",
+            gate: "{enabled: false}",
             timeouts: "connect: 300ms, attempt: 700ms, total: 3s",
             dns: 1,
             authority: nobody_s_authority(),
@@ -61,43 +65,22 @@ pub(crate) fn config(kind: ProxyKind, rosters: &Rosters, port: u16, settings: &S
         let leader = "{url: 'http://127.0.0.1:1'}";
         writeln!(networks, "  {id}: {{chain_id: 1, block_time: 12s, leader: {leader}}}").unwrap();
     }
-    let Settings { proxy: more, timeouts, .. } = settings;
+    let Settings { proxy: more, timeouts, gate, .. } = settings;
     let text = format!(
         "default_network: {MAIN}\nnetworks:\n{networks}proxy:\n  kind: {kind}\n  listen: 127.0.0.1:{port}\n  timeouts:\n    \
-         {{{timeouts}, shutdown: 1s}}\n{more}"
+         {{{timeouts}, shutdown: 1s}}\n{more}gate: {gate}\n"
     );
     Config::read(&text).unwrap_or_else(|error| panic!("{error}\n{text}"))
 }
 
-/// How `kind` is called: from the prepared root if it is there, else from the path.
-fn program(kind: ProxyKind) -> Command {
-    let root = std::env::var_os("NODEWEIR_PROXY_ROOT").unwrap_or_else(|| "/var/lib/nodeweir/proxy-root".into());
-    let root = PathBuf::from(root);
-    let binary = root.join("usr/sbin").join(kind.as_str());
-    if binary.exists() {
-        let (loader, libraries) = if cfg!(target_arch = "aarch64") {
-            ("usr/lib/ld-linux-aarch64.so.1", "usr/lib/aarch64-linux-gnu")
-        } else {
-            ("usr/lib64/ld-linux-x86-64.so.2", "usr/lib/x86_64-linux-gnu")
-        };
-        let mut command = Command::new(root.join(loader));
-        command.arg("--library-path").arg(root.join(libraries)).arg(binary);
-        return command;
-    }
-    let on_path = std::env::var_os("PATH")
-        .and_then(|path| std::env::split_paths(&path).map(|dir| dir.join(kind.as_str())).find(|file| file.is_file()));
-    match on_path {
-        Some(file) => Command::new(file),
-        None => panic!(
-            "no {kind}: neither in {} (NODEWEIR_PROXY_ROOT) nor on PATH; scripts/test prepares it",
-            root.display()
-        ),
-    }
+/// The program, which is needed, not skipped.
+fn program(kind: ProxyKind) -> Program {
+    Program::find(kind).unwrap_or_else(|error| panic!("{error}"))
 }
 
 /// Writes the folder of a proxy: what the machine adds, and `body` with its places filled in.
 pub(crate) fn write_folder(folder: &Path, kind: ProxyKind, body: &str, settings: &Settings) {
-    for sub in ["sock", "tmp"] {
+    for sub in ["sock", "tmp", "usage"] {
         std::fs::create_dir_all(folder.join(sub)).unwrap();
     }
     let body = resolve(body, |_| Some(SECRET.to_owned())).unwrap().replace(REVISION, REVISION_NAME);
@@ -111,6 +94,9 @@ pub(crate) fn write_folder(folder: &Path, kind: ProxyKind, body: &str, settings:
             std::fs::write(folder.join("host-main.conf"), main).unwrap();
             let http = format!("resolver 127.0.0.1:{dns} ipv6=off valid=1s;\nproxy_ssl_trusted_certificate ca.pem;\n");
             std::fs::write(folder.join("host-http.conf"), http).unwrap();
+            let lua = program(kind).lua;
+            std::fs::write(folder.join("host-lua-main.conf"), lua.nginx_main()).unwrap();
+            std::fs::write(folder.join("host-lua-http.conf"), lua.nginx_http()).unwrap();
         }
         ProxyKind::Haproxy => {
             let host = format!(
@@ -122,7 +108,15 @@ pub(crate) fn write_folder(folder: &Path, kind: ProxyKind, body: &str, settings:
 }
 
 fn command(folder: &Path, kind: ProxyKind, check: bool) -> Command {
-    let mut command = program(kind);
+    let program = program(kind);
+    let mut command = match &program.root {
+        Some(root) => {
+            let mut command = Command::new(&root.loader);
+            command.arg("--library-path").arg(&root.libraries).arg(&program.file);
+            command
+        }
+        None => Command::new(&program.file),
+    };
     command.current_dir(folder).stdin(Stdio::null());
     match kind {
         ProxyKind::Nginx => command.arg("-p").arg(folder).args(["-c", "nginx.conf"]).args(check.then_some("-t")),
@@ -156,7 +150,17 @@ impl Proxy {
     /// The same, with settings of its own.
     pub(crate) async fn start_with(kind: ProxyKind, rosters: &Rosters, settings: &Settings) -> Self {
         let port = free_port();
-        let folder = tempfile::tempdir().unwrap();
+        Self::start_in(tempfile::tempdir().unwrap(), port, kind, rosters, settings).await
+    }
+
+    /// The same in a folder that was made before, with somebody's socket in it perhaps.
+    pub(crate) async fn start_in(
+        folder: tempfile::TempDir,
+        port: u16,
+        kind: ProxyKind,
+        rosters: &Rosters,
+        settings: &Settings,
+    ) -> Self {
         let body = render(rosters, &config(kind, rosters, port, settings));
         write_folder(folder.path(), kind, &body, settings);
         let mut child =
@@ -214,7 +218,7 @@ fn collect(from: impl Read + Send + 'static, to: &Arc<Mutex<String>>) {
 }
 
 /// A port below those that the system hands out, so that no node of another test can take it meanwhile.
-fn free_port() -> u16 {
+pub(crate) fn free_port() -> u16 {
     static NEXT: AtomicU16 = AtomicU16::new(0);
     let first = u16::try_from(std::process::id() % 97).unwrap() * 100;
     loop {

@@ -51,6 +51,7 @@ networks:
 secrets:
   INFURA_KEY: {{hosts: ['*.infura.io']}}
 proxy: {{kind: {proxy}}}
+gate: {{enabled: false}}
 rollout: {{min_interval: {min_interval}}}
 "
         );

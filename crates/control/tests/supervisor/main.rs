@@ -11,3 +11,4 @@ mod crashes;
 mod reloads;
 mod secrets;
 mod stopping;
+mod usage;

@@ -113,6 +113,9 @@ impl Rig {
 
 impl Drop for Rig {
     fn drop(&mut self) {
+        if let Ok(in_memory) = std::fs::read_link(self.folder().join("usage")) {
+            let _ = std::fs::remove_dir_all(in_memory);
+        }
         let end = Instant::now() + Duration::from_secs(5);
         while Instant::now() < end {
             let left = self.processes();

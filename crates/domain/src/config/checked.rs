@@ -1,5 +1,7 @@
 //! From the configuration as written to one in which everything fits together.
 
+mod gate;
+
 use std::collections::BTreeMap;
 use std::num::NonZeroU32;
 use std::time::Duration;
@@ -64,12 +66,21 @@ pub(super) fn check(written: Written) -> Result<Config, Faults> {
     let default_network = default_network(&mut check, written.default_network, &names);
     let proxy = proxy(&mut check, &written.proxy);
     let rollout = rollout(&mut check, &written.rollout);
+    let gate = gate::gate(&mut check, written.gate, &names, proxy.as_ref().map(|proxy| proxy.listen));
+    if proxy.as_ref().is_some_and(|proxy| proxy.kind == ProxyKind::Haproxy)
+        && gate.as_ref().is_some_and(|gate| gate.enabled)
+    {
+        check.fault(
+            "proxy.kind",
+            "HAProxy cannot ask the gate for keys yet: use nginx, or switch the gate off with `gate: {enabled: false}`",
+        );
+    }
     if written.state.trim().is_empty() || written.state.contains('\0') {
         check.fault("state", "a folder is expected");
     }
-    match (default_network, proxy, rollout) {
-        (Some(default_network), Some(proxy), Some(rollout)) if check.0.is_empty() => {
-            Ok(Config { state: written.state, default_network, networks, health, secrets, proxy, rollout })
+    match (default_network, proxy, rollout, gate) {
+        (Some(default_network), Some(proxy), Some(rollout), Some(gate)) if check.0.is_empty() => {
+            Ok(Config { state: written.state, default_network, networks, health, secrets, proxy, rollout, gate })
         }
         _ => Err(Faults(check.0)),
     }

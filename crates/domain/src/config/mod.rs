@@ -2,6 +2,7 @@
 //! whole. Both steps report every fault at once, with its line and key.
 
 mod checked;
+mod gate;
 mod written;
 mod yaml;
 
@@ -14,6 +15,7 @@ use std::time::Duration;
 use crate::fleet::node::{Node, SecretRules};
 use crate::name::{NetworkId, NodeName};
 
+pub use gate::{Gate, GateAddress, Shield, WhenAway};
 pub use written::schema;
 
 /// A configuration in which everything fits together.
@@ -33,6 +35,8 @@ pub struct Config {
     pub proxy: Proxy,
     /// How a new revision reaches running proxies.
     pub rollout: Rollout,
+    /// Who may pass, and how much.
+    pub gate: Gate,
 }
 
 impl Config {

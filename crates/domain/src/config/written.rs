@@ -11,6 +11,7 @@ use serde::{Serialize, Serializer};
 
 use crate::read::{Faults, Keyed};
 use crate::text::{parse_duration, parse_size, show_duration, show_size};
+use gate::GateWritten;
 
 /// A duration with its unit.
 #[derive(Debug, Clone, Copy, Deserr)]
@@ -95,6 +96,10 @@ pub(super) struct Written {
     #[deserr(default)]
     #[schemars(default)]
     pub(super) rollout: RolloutWritten,
+    /// Who may pass, and how much.
+    #[deserr(default)]
+    #[schemars(default)]
+    pub(super) gate: GateWritten,
 }
 
 /// One chain.
@@ -165,8 +170,8 @@ macro_rules! written {
         #[derive(Debug, Serialize, Deserr, JsonSchema)]
         #[deserr(error = Faults, deny_unknown_fields)]
         #[schemars(deny_unknown_fields, default)]
-        pub(super) struct $name {
-            $($(#[$key_doc])* #[deserr(default = $default)] pub(super) $key: $type,)*
+        pub(in crate::config) struct $name {
+            $($(#[$key_doc])* #[deserr(default = $default)] pub(in crate::config) $key: $type,)*
         }
 
         impl Default for $name {
@@ -176,6 +181,8 @@ macro_rules! written {
         }
     };
 }
+
+pub(super) mod gate;
 
 const fn seconds(count: u64) -> Time {
     Time(Duration::from_secs(count))

@@ -12,7 +12,7 @@ use std::fmt;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::config::{Config, ProxyKind};
+use crate::config::{Config, GateAddress, ProxyKind};
 use crate::fleet::judge::Health;
 use crate::fleet::node::{Listed, Node, NodeUrl};
 use crate::fleet::render::REVISION;
@@ -144,6 +144,7 @@ fn inspect_text(look: Look<'_>, say: &mut impl FnMut(Severity, Option<&NetworkId
             let urls = std::iter::once(&node.address.url).chain(&node.address.ws_url);
             urls.flat_map(|url| addresses(kind, &node.network, &node.name, url))
         })
+        .chain(gate(look.config))
         .collect();
     for stranger in named.iter().filter(|address| !known.contains(**address)) {
         say(Severity::Forbid, None, format!("the text names {stranger:?}, which is nobody's address"));
@@ -176,6 +177,15 @@ fn addresses(kind: ProxyKind, network: &NetworkId, name: &NodeName, url: &NodeUr
     };
     let socket = move || format!("{unix}sock/{network}.{name}{ws}.sock");
     std::iter::once(url.socket()).chain(std::iter::once_with(socket))
+}
+
+/// Where the gate is, which stands in a group of its own.
+fn gate(config: &Config) -> Option<String> {
+    let is_asked = config.gate.enabled && config.proxy.kind == ProxyKind::Nginx;
+    is_asked.then(|| match config.gate.listen {
+        GateAddress::Socket => "unix:sock/gate.sock".to_owned(),
+        GateAddress::Tcp(address) => address.to_string(),
+    })
 }
 
 /// The address of each line that adds a server to a group.

@@ -6,6 +6,7 @@
 
 pub mod account;
 pub mod clock;
+pub mod decide;
 pub mod key;
 pub mod method;
 pub mod period;

@@ -80,6 +80,28 @@ pub const ANSWERS: [Answer; 14] = [
     },
 ];
 
+/// What nginx says beside those while the gate is on: before it is asked, or because it cannot be asked.
+pub const GATE_ANSWERS: [Answer; 2] = [
+    Answer {
+        name: "limited",
+        status: 429,
+        code: "RATE_LIMIT_EXCEEDED",
+        rpc_code: -32005,
+        message: "rate limit exceeded, try again in 1s",
+        nginx: &[429],
+        haproxy: &[],
+    },
+    Answer {
+        name: "gate-unavailable",
+        status: 503,
+        code: "GATE_UNAVAILABLE",
+        rpc_code: -32603,
+        message: "keys cannot be checked now, try again",
+        nginx: &[],
+        haproxy: &[],
+    },
+];
+
 /// Statuses of a node that are no answer to the client's request but a fault of the node, of its credentials or of
 /// its address: the next one is tried, and the client never sees them. A 400 or 500 is not among them, because some
 /// nodes send JSON-RPC errors so; 413 and 415 are shown in our own words. A 408 passes, because nginx drops the
@@ -127,6 +149,43 @@ pub(super) const HIDDEN: [&str; 36] = [
     "X-RPC-Latency-Ms",
 ];
 
+/// What the gate and nginx tell each other. None of it is believed of a node.
+pub(super) const OF_THE_GATE: [&str; 17] = [
+    "X-Gate-Address",
+    "X-Gate-Burst",
+    "X-Gate-Cost",
+    "X-Gate-Credits",
+    "X-Gate-Key",
+    "X-Gate-Kind",
+    "X-Gate-Limit",
+    "X-Gate-Methods",
+    "X-Gate-Network",
+    "X-Gate-Origin",
+    "X-Gate-Path-Key",
+    "X-Gate-Project",
+    "X-Gate-Quiet",
+    "X-Gate-Refusal",
+    "X-Gate-Remaining",
+    "X-Gate-Reset",
+    "X-Gate-Retry-After",
+];
+
+/// Variables of nginx that keep the gate's verdict, and where in its answer each stands.
+pub(super) const VERDICT: [(&str, &str); 12] = [
+    ("gate_refusal", "x_gate_refusal"),
+    ("gate_project", "x_gate_project"),
+    ("gate_key", "x_gate_key"),
+    ("gate_methods", "x_gate_methods"),
+    ("gate_cost", "x_gate_cost"),
+    ("gate_credits", "x_gate_credits"),
+    ("gate_limit", "x_gate_limit"),
+    ("gate_remaining", "x_gate_remaining"),
+    ("gate_reset", "x_gate_reset"),
+    ("gate_burst", "x_gate_burst"),
+    ("gate_retry_after", "x_gate_retry_after"),
+    ("gate_quiet", "x_gate_quiet"),
+];
+
 /// What browsers may read of a response.
 pub(super) const EXPOSED: &str = "Retry-After, X-Request-Id, X-RateLimit-Limit, X-RateLimit-Remaining, X-RateLimit-Reset, \
      X-RateLimit-Burst, X-Credits-Cost, X-Credits-Remaining, X-RPC-Endpoint, X-RPC-Latency-Ms, X-Cache-Status";
@@ -137,7 +196,7 @@ mod tests {
 
     #[test]
     fn bodies_stand_between_quotes_in_either_file() {
-        for answer in ANSWERS {
+        for answer in ANSWERS.into_iter().chain(GATE_ANSWERS) {
             let body = answer.body();
             assert!(!body.contains(['\'', '$', '%', '\\', '\n']), "{body}");
             let read: serde_json::Value = serde_json::from_str(&body).unwrap();
@@ -149,7 +208,7 @@ mod tests {
     #[test]
     fn each_status_has_one_answer() {
         for pick in [(|a: &Answer| a.nginx) as fn(&Answer) -> &'static [u16], |a| a.haproxy] {
-            let mut all: Vec<_> = ANSWERS.iter().flat_map(pick).collect();
+            let mut all: Vec<_> = ANSWERS.iter().chain(&GATE_ANSWERS).flat_map(pick).collect();
             all.sort();
             let count = all.len();
             all.dedup();

@@ -15,8 +15,8 @@ mod view;
 use crate::config::{Config, ProxyKind};
 use crate::fleet::roster::Rosters;
 
-pub use answers::{ANSWERS, Answer};
-pub use view::{At, Group, Hop, NetworkView, Server, View};
+pub use answers::{ANSWERS, Answer, GATE_ANSWERS};
+pub use view::{At, GateView, Group, Hop, NetworkView, Server, View};
 
 /// Stands in the body where the running proxy shall say which revision it runs.
 pub const REVISION: &str = "@REVISION@";

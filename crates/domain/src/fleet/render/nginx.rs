@@ -1,13 +1,18 @@
 //! What the template of nginx needs beside the view.
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 
 use askama::Template;
 
 use super::REVISION;
-use super::answers::{ANSWERS, Answer, EXPOSED, FAILED, HIDDEN};
-use super::view::{At, Group, Hop, View};
+use super::answers::{ANSWERS, Answer, EXPOSED, FAILED, GATE_ANSWERS, HIDDEN, OF_THE_GATE, VERDICT};
+use super::view::{At, GateView, Group, Hop, View};
+use crate::config::GateAddress;
 use crate::name::NetworkId;
+
+/// Where the gate listens unless it has an address of its own.
+pub(in crate::fleet) const GATE_SOCKET: &str = "unix:sock/gate.sock";
 
 #[derive(Template)]
 #[template(path = "nginx.conf", escape = "none")]
@@ -24,13 +29,54 @@ struct Nginx<'a> {
     ws_networks: Vec<&'a NetworkId>,
     /// Groups, as `kind:network`, and the location of their fallback.
     fallbacks: Vec<(String, String)>,
-    answers: &'static [Answer],
+    answers: Vec<Answer>,
+    /// Where a request ends that no node answered.
+    unavailable: &'static str,
+    /// The same for one that no node answered in time.
+    late: &'static str,
+    /// Where the gate writes the answer, and why.
+    refusals: [Refusal; 3],
+    verdict: &'static [(&'static str, &'static str)],
     /// Statuses of nodes that are replaced by an answer of our own, so that no node may be named as its author.
     replaced: Vec<u16>,
     failed: &'static [u16],
-    hidden: &'static [&'static str],
+    hidden: Vec<&'static str>,
     exposed: &'static str,
     revision: &'static str,
+}
+
+/// A location that has the gate write an answer: with the request's body, so that its ids are echoed.
+struct Refusal {
+    location: &'static str,
+    /// What the gate is told.
+    reason: &'static str,
+    /// The answer of our own if it cannot be had.
+    otherwise: &'static str,
+}
+
+const REFUSALS: [Refusal; 3] = [
+    Refusal { location: "@refused", reason: "$gate_refusal", otherwise: "gate-unavailable" },
+    Refusal { location: "@unavailable", reason: "upstream-unavailable", otherwise: "unavailable" },
+    Refusal { location: "@late", reason: "upstream-timeout", otherwise: "late" },
+];
+
+impl GateView {
+    /// As it stands after `server`.
+    fn nginx(&self) -> String {
+        match self.at {
+            GateAddress::Socket => GATE_SOCKET.to_owned(),
+            GateAddress::Tcp(address) => address.to_string(),
+        }
+    }
+
+    /// As Lua's sockets take it.
+    fn lua(&self) -> String {
+        match self.at {
+            GateAddress::Socket => format!("\"{GATE_SOCKET}\""),
+            GateAddress::Tcp(SocketAddr::V4(address)) => format!("\"{}\", {}", address.ip(), address.port()),
+            GateAddress::Tcp(SocketAddr::V6(address)) => format!("\"[{}]\", {}", address.ip(), address.port()),
+        }
+    }
 }
 
 impl At {
@@ -69,6 +115,8 @@ pub(super) fn render(view: &View) -> String {
             names.entry(key).or_insert(server.name.as_str());
         }
     }
+    let is_gated = view.gate.is_some();
+    let of_gate = |all: &'static [_]| all.iter().copied().take(if is_gated { all.len() } else { 0 });
     let connections = usize::try_from(view.connections).unwrap_or(usize::MAX);
     let template = Nginx {
         view,
@@ -82,10 +130,14 @@ pub(super) fn render(view: &View) -> String {
             .map(|group| (format!("{}:{}", group.kind, group.network), format!("@{}-fallback", group.kind)))
             .collect(),
         groups,
-        answers: &ANSWERS,
+        answers: ANSWERS.into_iter().chain(of_gate(&GATE_ANSWERS)).collect(),
+        unavailable: if is_gated { "@unavailable" } else { "/-/unavailable" },
+        late: if is_gated { "@late" } else { "/-/late" },
+        refusals: REFUSALS,
+        verdict: &VERDICT,
         replaced: FAILED.into_iter().chain([413, 415, 504]).collect(),
         failed: &FAILED,
-        hidden: &HIDDEN,
+        hidden: HIDDEN.iter().chain(if is_gated { &OF_THE_GATE[..] } else { &[] }).copied().collect(),
         exposed: EXPOSED,
         revision: REVISION,
     };

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use crate::config::Config;
+use crate::config::{Config, Gate, GateAddress, WhenAway};
 use crate::fleet::node::{Host, NodeUrl};
 use crate::fleet::roster::{Member, Rosters};
 use crate::name::NetworkId;
@@ -41,6 +41,29 @@ pub struct View {
     pub shutdown_ms: u128,
     /// How long a WebSocket may be silent.
     pub websocket_idle_ms: u128,
+    /// Who is asked before a request goes on; nobody if the gate is switched off.
+    pub gate: Option<GateView>,
+}
+
+/// The gate, as a proxy sees it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct GateView {
+    /// Where it is found.
+    pub at: GateAddress,
+    /// Whether requests pass while nobody is there to be asked.
+    pub is_open_when_away: bool,
+    /// Ranges of addresses whose `X-Forwarded-For` is believed.
+    pub trusted_proxies: Vec<String>,
+    /// Of one client address.
+    pub requests_per_second: u32,
+    /// Requests that may come at once beyond that.
+    pub burst: u64,
+    /// Of one client address at a time.
+    pub connections: u32,
+    /// For connecting to it.
+    pub connect_ms: u32,
+    /// For its answer. A decision takes microseconds; what is not decided by then was lost.
+    pub answer_ms: u32,
 }
 
 /// One network's groups of servers.
@@ -159,6 +182,7 @@ impl View {
             keepalive_min_ms: ms(times.keepalive_min),
             shutdown_ms: ms(times.shutdown),
             websocket_idle_ms: ms(times.websocket_idle),
+            gate: config.gate.enabled.then(|| GateView::new(&config.gate)),
         }
     }
 
@@ -172,6 +196,23 @@ impl View {
             ]
         });
         both.filter(|group| !group.servers.is_empty())
+    }
+}
+
+impl GateView {
+    fn new(gate: &Gate) -> Self {
+        let requests_per_second = gate.shield.requests_per_second.get();
+        Self {
+            at: gate.listen,
+            is_open_when_away: gate.when_away == WhenAway::Open,
+            trusted_proxies: gate.trusted_proxies.iter().map(ToString::to_string).collect(),
+            requests_per_second,
+            burst: 2 * u64::from(requests_per_second),
+            // nginx cannot count further.
+            connections: gate.shield.connections.get().min(65_535),
+            connect_ms: 200,
+            answer_ms: 2000,
+        }
     }
 }
 

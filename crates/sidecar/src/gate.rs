@@ -1,0 +1,190 @@
+//! One request's way through the gate.
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use nodeweir_domain::config::Config;
+use nodeweir_domain::gate::account::Period;
+use nodeweir_domain::gate::decide::{self, Caller, Circumstances, Held, Passed, Permit};
+use nodeweir_domain::gate::key::KeyId;
+use nodeweir_domain::gate::rate::{Bucket, Level};
+use nodeweir_domain::gate::refusal::Refusal;
+use nodeweir_domain::gate::request::{self, Call, Limits};
+use nodeweir_domain::name::{ProjectId, SidecarId};
+use nodeweir_store::GateStore;
+
+use crate::clock::{Clock, Now};
+use crate::keys::{Keys, Known, Looked};
+use crate::metrics::Metrics;
+use crate::named;
+use crate::purses::Ledger;
+use crate::question::{Identity, Question, Verdict};
+
+/// JSON may be nested so deeply.
+const DEPTH: usize = 32;
+
+/// How often a request asks the ledger again before it is told to come back.
+const TOP_UPS: usize = 3;
+
+/// Decides. [`crate::run`] puts a server before it; by itself it is for measuring and trying.
+pub struct Gate<S> {
+    pub(crate) config: Arc<Config>,
+    pub(crate) keys: Arc<Keys<S>>,
+    pub(crate) ledger: Ledger<S>,
+    pub(crate) clock: Clock,
+    pub(crate) metrics: Arc<Metrics>,
+    limits: Limits,
+    /// What keys have taken; only of those that are not idle.
+    buckets: Mutex<HashMap<KeyId, Bucket>>,
+}
+
+impl<S: GateStore + 'static> Gate<S> {
+    /// A gate that knows nothing yet. No other has ever had the name `sidecar`.
+    pub fn new(config: Arc<Config>, store: S, sidecar: SidecarId) -> Self
+    where
+        S: Clone,
+    {
+        let limits = Limits { batch: config.gate.batch as usize, depth: DEPTH };
+        let (clock, metrics) = (Clock::start(), Arc::new(Metrics::new()));
+        let keys = Arc::new(Keys::new(store.clone(), Arc::clone(&config), clock, Arc::clone(&metrics)));
+        let ledger = Ledger { store, sidecar, clock, metrics: Arc::clone(&metrics) };
+        Self { config, keys, ledger, clock, metrics, limits, buckets: Mutex::default() }
+    }
+
+    /// Bytes that a body may have.
+    pub(crate) fn max_body(&self) -> u64 {
+        self.config.proxy.limits.max_body
+    }
+
+    /// Members that a batch may have, and how deep it may be nested.
+    pub(crate) fn limits(&self) -> &Limits {
+        &self.limits
+    }
+
+    /// Decides and counts. Waits for the store only if the key or its project's lease is not at hand.
+    pub async fn ask(&self, question: &Question<'_>) -> Verdict {
+        let begun = self.clock.now();
+        let verdict = self.decide(question, begun).await;
+        match &verdict {
+            Verdict::Pass { .. } => drop(self.metrics.passed.inc()),
+            Verdict::Refuse { refusal, .. } => self.metrics.note_refusal(refusal.code()),
+        }
+        let took = self.clock.since_start().saturating_sub(begun.since_start);
+        self.metrics.seconds.observe(took.as_secs_f64());
+        verdict
+    }
+
+    async fn decide(&self, question: &Question<'_>, now: Now) -> Verdict {
+        let call = if question.is_websocket {
+            None
+        } else {
+            match request::read(question.body, &self.limits) {
+                Ok(call) => Some(call),
+                Err(malformed) => return Verdict::refuse(malformed.into()),
+            }
+        };
+        let Some(digest) = question.digest() else { return Verdict::refuse(Refusal::InvalidApiKey) };
+        let known = match self.keys.find(digest, now).await {
+            Looked::Known(known) => known,
+            Looked::Unknown => return Verdict::refuse(Refusal::InvalidApiKey),
+            Looked::Away => return Verdict::refuse(Refusal::GateUnavailable),
+        };
+        self.decide_known(question, call.as_ref(), &known, now).await
+    }
+
+    async fn decide_known(&self, question: &Question<'_>, call: Option<&Call<'_>>, known: &Known, now: Now) -> Verdict {
+        let who = Identity::of(known);
+        let caller = Caller {
+            rights: &known.rights,
+            restrictions: known.restrictions.as_deref(),
+            is_revoked: known.is_revoked,
+            expires: known.expires,
+        };
+        let about = Circumstances {
+            network: question.network,
+            origin: question.origin,
+            // Most keys are not restricted, and then nobody looks at it.
+            address: known.restrictions.as_ref().and_then(|_| question.address.parse::<IpAddr>().ok()),
+            at: now.at,
+        };
+        let prices = &self.config.gate.prices;
+        let permit = match call {
+            Some(call) => decide::permit(call, &caller, &about, prices),
+            None => decide::permit_websocket(&caller, &about),
+        };
+        let permit = match permit {
+            Ok(permit) => permit,
+            Err(refusal) => return Verdict::Refuse { who: Some(who), refusal, level: None, credits: None },
+        };
+        match self.spend(&permit, known, now).await {
+            Ok(passed) => {
+                if passed.is_overdraft {
+                    self.metrics.overdraft.inc_by(permit.cost);
+                }
+                let methods = call.map_or_else(
+                    || format!("{}:1:0", decide::WEBSOCKET),
+                    |call| named::methods(call, question.network, prices),
+                );
+                let is_quiet = call.is_some_and(Call::is_quiet);
+                Verdict::Pass { who, passed, cost: permit.cost, methods, is_quiet }
+            }
+            Err((refusal, level)) => {
+                let credits = known.payer.with_purse(&known.rights, now, |purse| purse.remaining());
+                Verdict::Refuse { who: Some(who), refusal, level: Some(level), credits }
+            }
+        }
+    }
+
+    async fn spend(&self, permit: &Permit, known: &Known, mut now: Now) -> Result<Passed, (Refusal, Level)> {
+        let mut last = None;
+        for _ in 0..=TOP_UPS {
+            let spent = {
+                let mut buckets = self.buckets.lock().unwrap_or_else(PoisonError::into_inner);
+                // One that nothing is taken from is idle, and leaves with the next sweep.
+                let bucket = buckets.entry(known.id).or_default();
+                known.payer.with_purse(&known.rights, now, |purse| decide::spend(permit, bucket, purse, now.nanos()))
+            };
+            match spent {
+                Ok(passed) => return Ok(passed),
+                Err(Held::Refused(refusal, level)) => return Err((refusal, level)),
+                Err(Held::TopUp(level)) => {
+                    last = Some(level);
+                    known.payer.top_up(&self.ledger, &known.rights, permit.cost, now).await;
+                    now = self.clock.now();
+                }
+                Err(Held::Closed) => now = self.clock.now(),
+            }
+        }
+        // Others took what was leased each time.
+        let level = last.unwrap_or(Level { limit: 0, remaining: 0, reset_after: std::time::Duration::ZERO, burst: 0 });
+        Err((Refusal::GateUnavailable, level))
+    }
+
+    /// Gives back what requests cost that no node answered.
+    pub(crate) async fn refund(&self, project: &ProjectId, period: Period, credits: u64) {
+        let now = self.clock.now();
+        let payer = self.keys.payer(project);
+        if let Some(rights) = self.keys.rights_of(&payer).await {
+            payer.refund(period, credits, &rights, now);
+            self.metrics.refunded.inc_by(credits);
+        }
+    }
+
+    /// Forgets what is idle.
+    pub(crate) fn sweep(&self) {
+        let now = self.clock.now().nanos();
+        let mut buckets = self.buckets.lock().unwrap_or_else(PoisonError::into_inner);
+        buckets.retain(|_, bucket| !bucket.is_idle(now));
+        self.metrics.buckets.set(i64::try_from(buckets.len()).unwrap_or(i64::MAX));
+        drop(buckets);
+        self.keys.sweep();
+    }
+
+    /// Settles what projects spent, for those that need it. Told to `give_back`, it leaves nothing leased.
+    pub async fn settle(&self, give_back: bool) {
+        for payer in self.keys.payers() {
+            payer.settle(&self.ledger, give_back).await;
+        }
+    }
+}

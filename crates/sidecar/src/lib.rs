@@ -1,0 +1,158 @@
+//! The gate beside nginx: who may pass, and how much.
+//!
+//! nginx asks [`run`]'s server about each request before it passes it on, with the whole body. The decision is
+//! `nodeweir_domain::gate`'s; here is what it needs: keys and projects from the store, held in memory; buckets; leases
+//! of credits, settled with the ledger beside the way of requests; usage, read from nginx's access log.
+
+mod admin;
+mod clock;
+mod gate;
+mod keys;
+mod listen;
+mod metrics;
+mod named;
+mod purses;
+mod question;
+mod server;
+mod usage;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result};
+use nodeweir_domain::config::Config;
+use nodeweir_domain::name::{LogName, SidecarId};
+use nodeweir_store::GateStore;
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tokio::time::{MissedTickBehavior, interval};
+use tracing::{info, warn};
+
+use listen::Listener;
+use usage::Usage;
+
+pub use gate::Gate;
+pub use question::{Identity, Question, Verdict};
+
+/// How often purses are looked at. A report is due every 5 s, and a lease that runs low must not wait for it.
+const SETTLE: Duration = Duration::from_millis(200);
+
+/// How often what is idle is forgotten.
+const SWEEP: Duration = Duration::from_secs(5);
+
+/// How often leases of dead gates are looked for.
+const LAPSES: Duration = Duration::from_secs(30);
+
+/// How often minute rows of usage are folded into days.
+const FOLD: Duration = Duration::from_secs(3600);
+
+/// How long a stop waits for the last lines of nginx's log, which it holds back for up to a second.
+const LAST_LINES: Duration = Duration::from_millis(1500);
+
+/// Where and as whom a gate runs.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// Everything that a person configured.
+    pub config: Arc<Config>,
+    /// Where a unix socket goes. Relative to the working directory, so that a deep folder does not make it too long.
+    pub socket: PathBuf,
+    /// The folder of nginx's access log.
+    pub log: PathBuf,
+    /// This process's name towards the ledger; no other has ever had it.
+    pub sidecar: SidecarId,
+    /// What the access log is called in the store; the same after a restart.
+    pub log_name: LogName,
+}
+
+/// Runs the gate until `stop` turns true; then finishes what has begun, counts the last lines of the log, and gives
+/// leases back. Errs if it cannot listen.
+pub async fn run<S>(settings: Settings, store: S, mut stop: watch::Receiver<bool>) -> Result<()>
+where
+    S: GateStore + Clone + 'static,
+{
+    let Settings { config, socket, log, sidecar, log_name } = settings;
+    let admin_address = config.gate.admin;
+    let admin = TcpListener::bind(admin_address)
+        .await
+        .with_context(|| format!("cannot listen on {admin_address} (`gate.admin`); is another program there?"))?;
+    let listener = Listener::bind(config.gate.listen, &socket).await.with_context(|| match config.gate.listen {
+        nodeweir_domain::config::GateAddress::Socket => format!("cannot listen on the socket {}", socket.display()),
+        nodeweir_domain::config::GateAddress::Tcp(address) => {
+            format!("cannot listen on {address} (`gate.listen`); is another program there?")
+        }
+    })?;
+    let gate = Arc::new(Gate::new(config, store.clone(), sidecar));
+    let usage = Usage::new(log, log_name).context("cannot follow the access log")?;
+    info!(listen = ?gate.config.gate.listen, admin = %admin_address, sidecar = %gate.ledger.sidecar, "the gate stands");
+
+    let admin = tokio::spawn(admin::serve(admin, Arc::clone(&gate.metrics), stop.clone()));
+    let settling = tokio::spawn(settle(Arc::clone(&gate)));
+    let counting = tokio::spawn(count(usage, store, Arc::clone(&gate), stop.clone()));
+    server::serve(listener, Arc::clone(&gate), stop.clone()).await;
+    stopped(&mut stop).await;
+    // Refunds are in the last lines, so leases go back after them.
+    if counting.await.is_err() {
+        warn!("counting usage ended abnormally");
+    }
+    settling.abort();
+    gate.settle(true).await;
+    admin.abort();
+    info!("the gate has stopped");
+    Ok(())
+}
+
+async fn settle<S: GateStore + 'static>(gate: Arc<Gate<S>>) {
+    let (mut settles, mut sweeps, mut lapses) = (interval(SETTLE), interval(SWEEP), interval(LAPSES));
+    for each in [&mut settles, &mut sweeps, &mut lapses] {
+        each.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    }
+    loop {
+        tokio::select! {
+            _ = settles.tick() => gate.settle(false).await,
+            _ = sweeps.tick() => gate.sweep(),
+            _ = lapses.tick() => gate.ledger.write_off().await,
+        }
+    }
+}
+
+async fn count<S: GateStore + 'static>(
+    mut usage: Usage,
+    store: S,
+    gate: Arc<Gate<S>>,
+    mut stop: watch::Receiver<bool>,
+) {
+    let (mut looks, mut folds) = (interval(usage::LOOK), interval(FOLD));
+    looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    folds.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            _ = looks.tick() => count_all(&mut usage, &store, &gate).await,
+            _ = folds.tick() => usage::fold(&store, gate.clock.now().at).await,
+            () = stopped(&mut stop) => break,
+        }
+    }
+    tokio::time::sleep(LAST_LINES).await;
+    count_all(&mut usage, &store, &gate).await;
+}
+
+async fn count_all<S: GateStore + 'static>(usage: &mut Usage, store: &S, gate: &Gate<S>) {
+    loop {
+        match usage.count(store, &gate.metrics).await {
+            Ok((refunds, more)) => {
+                for ((project, period), credits) in refunds {
+                    gate.refund(&project, period, credits).await;
+                }
+                if !more {
+                    return;
+                }
+            }
+            Err(error) => return warn!(%error, "usage cannot be stored; it is counted later"),
+        }
+    }
+}
+
+/// Waits until `stop` turns true, or whoever could say so is gone.
+async fn stopped(stop: &mut watch::Receiver<bool>) {
+    let _ = stop.wait_for(|stop| *stop).await;
+}
