@@ -56,7 +56,7 @@ install_missing() {
 # need_packages [test]
 need_packages() {
   local commands=(gcc:gcc make:make pkg-config:pkg-config curl:curl flock:util-linux ps:procps git:git)
-  if [[ ${1:-} == test ]]; then commands+=(npm:nodejs npm:npm); fi
+  if [[ ${1:-} == test ]]; then commands+=(npm:nodejs npm:npm python3:python3); fi
   if is_debian_like; then
     install_missing "${commands[@]}" libc6-dev ca-certificates
     return
@@ -68,7 +68,7 @@ need_packages() {
   say "  Rust >= $(rust_version) (https://rustup.rs), a C compiler, make, pkg-config, curl, git"
   say "  nginx >= $min_nginx with the Lua module (ngx_http_lua_module)"
   say "  HAProxy >= $min_haproxy"
-  if [[ ${1:-} == test ]]; then say "  for the tests: Node.js with npm"; fi
+  if [[ ${1:-} == test ]]; then say "  for the tests: Node.js with npm, Python 3 with venv"; fi
   die 2 "not found: ${missing[*]:-a recent enough nginx with Lua, or HAProxy}"
 }
 
@@ -241,27 +241,80 @@ discard_root() {
 
 # --- tools of the tests ---------------------------------------------------------------------------------------------
 
-# prepare_test_tools: NODEWEIR_ANVIL is a real Ethereum node for the end-to-end tests.
+# prepare_test_tools: NODEWEIR_ANVIL is a real Ethereum node for the end-to-end tests, and NODEWEIR_CLIENTS the folder
+# with the client programs, ready to run.
 prepare_test_tools() {
-  local tools="$repo_root/tests/tools"
+  prepare_anvil
+  prepare_clients
+}
+
+prepare_anvil() {
   if [[ -z ${NODEWEIR_ANVIL:-} ]]; then
     # The lock file pins the one platform whose package was checked.
     [[ "$(uname -sm)" == 'Linux x86_64' ]] ||
       die 2 "no pinned anvil for $(uname -sm): install anvil 1.7.1 of Foundry and name its path in NODEWEIR_ANVIL"
-    (
-      exec 8<"$tools/package-lock.json"
-      flock 8
-      # npm writes this file last, so an interrupted install is repeated.
-      installed="$tools/node_modules/.package-lock.json"
-      if [[ ! -e $installed || $installed -ot "$tools/package-lock.json" ]]; then
-        say "installing test tools from tests/tools/package-lock.json"
-        cd "$tools" && npm ci --no-audit --no-fund --loglevel=error >&2 8<&-
-      fi
-    ) || die 1 "npm ci failed in tests/tools"
-    NODEWEIR_ANVIL="$tools/node_modules/@foundry-rs/anvil-linux-amd64/bin/anvil"
+    npm_ci tests/tools
+    NODEWEIR_ANVIL="$repo_root/tests/tools/node_modules/@foundry-rs/anvil-linux-amd64/bin/anvil"
   fi
   local version
   version="$("$NODEWEIR_ANVIL" --version 2>&1 | head -n1)" || die 1 "$NODEWEIR_ANVIL does not run: $version"
   export NODEWEIR_ANVIL
   say "test node: $version"
+}
+
+# npm_ci FOLDER
+npm_ci() {
+  local folder="$repo_root/$1"
+  (
+    exec 8<"$folder/package-lock.json"
+    flock 8
+    # npm writes this file last, so an interrupted install is repeated.
+    installed="$folder/node_modules/.package-lock.json"
+    if [[ ! -e $installed || $installed -ot "$folder/package-lock.json" ]]; then
+      say "installing from $1/package-lock.json"
+      cd "$folder" && npm ci --no-audit --no-fund --loglevel=error >&2 8<&-
+    fi
+  ) || die 1 "npm ci failed in $1"
+}
+
+prepare_clients() {
+  if [[ -z ${NODEWEIR_CLIENTS:-} ]]; then
+    NODEWEIR_CLIENTS="$repo_root/tests/clients"
+    npm_ci tests/clients
+    prepare_python_client
+    prepare_alloy_client
+  fi
+  export NODEWEIR_CLIENTS
+  say "client libraries: $NODEWEIR_CLIENTS"
+}
+
+has_venv() { python3 -c 'import ensurepip, venv' 2>/dev/null; }
+
+prepare_python_client() {
+  if ! has_venv && is_debian_like; then install_missing python3-venv; fi
+  has_venv || die 2 "Python cannot make virtual environments: install its venv and ensurepip modules"
+  (
+    cd "$NODEWEIR_CLIENTS"
+    exec 8<requirements.txt
+    flock 8
+    # Written last, so an interrupted install is repeated; the interpreter that it was made with may be gone.
+    installed=.venv/.nodeweir-ready
+    if [[ ! -e $installed || $installed -ot requirements.txt || ! -x .venv/bin/python ]]; then
+      say "installing from tests/clients/requirements.txt"
+      python3 -m venv --clear .venv 8<&- >&2 &&
+        .venv/bin/python -m pip install --quiet --disable-pip-version-check --no-input --require-hashes \
+          --only-binary :all: -r requirements.txt 8<&- >&2 &&
+        touch "$installed"
+    fi
+  ) || die 1 "pip install failed in tests/clients"
+}
+
+# Cargo has its own lock, and does nothing the second time. The folder is named, because the caller's may be another.
+prepare_alloy_client() {
+  local alloy="$NODEWEIR_CLIENTS/alloy" want found
+  want="$(sed -n 's/^rust-version *= *"\([0-9.]*\)".*/\1/p' "$alloy/Cargo.toml")"
+  found="$(cargo_version)"
+  version_at_least "$found" "$want" || die 2 "alloy, for the tests, needs Rust $want or later, found ${found:-none}"
+  cargo build --quiet --locked --manifest-path "$alloy/Cargo.toml" --target-dir "$alloy/target" >&2 ||
+    die 1 "the alloy program in tests/clients/alloy cannot be built"
 }

@@ -1,4 +1,5 @@
-//! End to end: the program as people run it, with the real nginx, the real HAProxy and real Ethereum nodes (`anvil`).
+//! End to end: the program as people run it, with the real nginx, the real HAProxy and real Ethereum nodes (`anvil`),
+//! and the client libraries that people use.
 //!
 //! Nothing is skipped: where a proxy or anvil is missing, the tests fail and say what to install. Every scenario runs
 //! with both proxies unless the proxy plays no part in it. All that is started is ended by its process id, also when
@@ -14,6 +15,7 @@ mod process;
 mod rig;
 mod status;
 
+mod clients;
 mod commands;
 mod damage;
 mod demo;

@@ -3,6 +3,7 @@
 mod faults;
 mod keys;
 mod ledger;
+mod libraries;
 mod limits;
 
 use std::fs;
