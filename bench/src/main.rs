@@ -1,7 +1,10 @@
-//! How fast the control path is. `cargo run --release -p nodeweir-bench` prints it; `bench/README.md` says how it is
-//! measured.
+//! How fast Nodeweir is. `cargo run --release -p nodeweir-bench` measures the control path, with `-- gate` the gate;
+//! `bench/README.md` says how.
+
+#![expect(clippy::cast_precision_loss, reason = "counts here are far below 2^52, and are shown rounded")]
 
 mod decide;
+mod gate;
 mod nodes;
 mod process;
 mod sample;
@@ -11,6 +14,17 @@ use anyhow::Context as _;
 
 fn main() -> anyhow::Result<()> {
     process::raise_open_files().context("raising the limit of open files")?;
+    let words: Vec<String> = std::env::args().skip(1).collect();
+    let words: Vec<&str> = words.iter().map(String::as_str).collect();
+    match words.as_slice() {
+        ["gate"] => gate::measure(None),
+        ["gate", part] => gate::measure(Some(part)),
+        [gate::BE_GATE, words @ ..] => gate::be(words),
+        _ => control_path(),
+    }
+}
+
+fn control_path() -> anyhow::Result<()> {
     let runtime = tokio::runtime::Runtime::new()?;
     if let Some(counts) = nodes::asked_to_be_nodes() {
         return runtime.block_on(nodes::serve(counts));

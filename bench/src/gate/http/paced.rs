@@ -1,0 +1,102 @@
+//! Load at a fixed rate, whatever the answers: requests are due at their times, and an answer's latency counts from
+//! when its request was due. So a stall is seen by all requests that fell into it, and not only by the one that met it.
+
+use std::io::{Read as _, Write as _};
+use std::net::TcpStream;
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// Latencies of one run.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Latency {
+    pub(crate) p50: Duration,
+    pub(crate) p99: Duration,
+}
+
+impl Latency {
+    /// What this is beyond the other one.
+    pub(crate) fn less(self, other: Self) -> Self {
+        Self { p50: self.p50.saturating_sub(other.p50), p99: self.p99.saturating_sub(other.p99) }
+    }
+}
+
+/// Posts `body` to `path`, so many times a second, over kept connections of which each has a thread.
+pub(crate) fn run(
+    port: u16,
+    path: &str,
+    body: &str,
+    connections: u32,
+    per_second: f64,
+    time: Duration,
+) -> anyhow::Result<Latency> {
+    let request = format!(
+        "POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
+        body.len()
+    );
+    // Everybody's first request is due when all are connected.
+    let start = Instant::now() + Duration::from_millis(200);
+    let between = Duration::from_secs_f64(f64::from(connections) / per_second);
+    let all = thread::scope(|scope| {
+        let threads: Vec<_> = (0..connections)
+            .map(|index| {
+                let first = start + between * index / connections;
+                let request = request.as_bytes();
+                scope.spawn(move || one(port, request, first, between, time))
+            })
+            .collect();
+        let mut all = Vec::new();
+        for thread in threads {
+            match thread.join() {
+                Ok(times) => all.extend(times?),
+                Err(_) => anyhow::bail!("a client ended abnormally"),
+            }
+        }
+        anyhow::Ok(all)
+    });
+    let mut all = all?;
+    all.sort_unstable();
+    let at = |part: usize| all.get(all.len() * part / 100).copied().unwrap_or_default();
+    Ok(Latency { p50: at(50), p99: at(99) })
+}
+
+fn one(port: u16, request: &[u8], first: Instant, between: Duration, time: Duration) -> anyhow::Result<Vec<Duration>> {
+    // Otherwise the system may wake us 50 us late.
+    rustix::thread::set_current_timer_slack(Some(std::num::NonZeroU64::MIN))?;
+    let mut stream = TcpStream::connect(("127.0.0.1", port))?;
+    stream.set_nodelay(true)?;
+    let (mut times, mut buffer) = (Vec::new(), Vec::new());
+    let mut due = first;
+    while due < first + time {
+        let now = Instant::now();
+        if now < due {
+            thread::sleep(due - now);
+        }
+        stream.write_all(request)?;
+        read_answer(&mut stream, &mut buffer)?;
+        times.push(due.elapsed());
+        due += between;
+    }
+    Ok(times)
+}
+
+/// Reads one answer, which must be 200 and say its length.
+fn read_answer(stream: &mut TcpStream, buffer: &mut Vec<u8>) -> anyhow::Result<()> {
+    buffer.clear();
+    let mut chunk = [0; 4096];
+    loop {
+        let count = stream.read(&mut chunk)?;
+        anyhow::ensure!(count > 0, "the proxy closed the connection");
+        buffer.extend_from_slice(&chunk[..count]);
+        let Some(head) = buffer.windows(4).position(|end| end == b"\r\n\r\n") else { continue };
+        let text = String::from_utf8_lossy(&buffer[..head]);
+        anyhow::ensure!(text.starts_with("HTTP/1.1 200 "), "200 is expected:\n{text}");
+        let length = text.lines().find_map(|line| {
+            let (name, value) = line.split_once(':')?;
+            if name.eq_ignore_ascii_case("content-length") { value.trim().parse::<usize>().ok() } else { None }
+        });
+        let length = length.ok_or_else(|| anyhow::anyhow!("the answer does not say its length:\n{text}"))?;
+        if buffer.len() >= head + 4 + length {
+            return Ok(());
+        }
+    }
+}

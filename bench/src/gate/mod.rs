@@ -1,0 +1,36 @@
+//! How fast the gate is: the decision itself, the way through nginx, and many keys.
+
+mod child;
+mod decide;
+mod http;
+mod keys;
+mod machine;
+mod setting;
+
+use anyhow::bail;
+
+pub(crate) use child::{WORD as BE_GATE, be};
+
+/// Measures one thing and prints it.
+type Measure = fn() -> anyhow::Result<()>;
+
+/// Measures the named part, or all of them.
+pub(crate) fn measure(part: Option<&str>) -> anyhow::Result<()> {
+    let parts: &[(&str, Measure)] = &[
+        ("decide", decide::measure),
+        ("http", http::measure),
+        ("threads", http::measure_threads),
+        ("keys", keys::measure),
+    ];
+    if let Some(part) = part
+        && !parts.iter().any(|(name, _)| *name == part)
+    {
+        bail!("there is no part {part:?} of `gate`: decide, http, threads or keys is expected");
+    }
+    for (name, measure) in parts {
+        if part.is_none_or(|part| part == *name) {
+            measure()?;
+        }
+    }
+    Ok(())
+}
