@@ -20,12 +20,13 @@ pub(crate) fn measure(part: Option<&str>) -> anyhow::Result<()> {
         ("decide", decide::measure),
         ("http", http::measure),
         ("threads", http::measure_threads),
+        ("floods", http::measure_floods),
         ("keys", keys::measure),
     ];
     if let Some(part) = part
         && !parts.iter().any(|(name, _)| *name == part)
     {
-        bail!("there is no part {part:?} of `gate`: decide, http, threads or keys is expected");
+        bail!("there is no part {part:?} of `gate`: decide, http, threads, floods or keys is expected");
     }
     for (name, measure) in parts {
         if part.is_none_or(|part| part == *name) {

@@ -22,10 +22,10 @@ pub(crate) struct Lane {
     /// Where calls go, with the key in it.
     pub(crate) path: String,
     pub(crate) nginx: Nginx,
-    gate: Option<Gate>,
+    pub(crate) gate: Option<Gate>,
     /// Where a full gate tells what it has counted.
     admin: Option<u16>,
-    folder: TempDir,
+    pub(crate) folder: TempDir,
     /// Where its log of usage is, in memory.
     _usage: TempDir,
     rotated: Cell<usize>,

@@ -1,5 +1,6 @@
 //! The gate behind real nginx: how much it costs in throughput, and in latency at half of that.
 
+mod floods;
 mod lanes;
 mod nginx;
 mod paced;
@@ -12,8 +13,9 @@ use super::machine::{Calm, Share};
 use super::setting::{self, calm};
 use crate::sample::{median, ms};
 use lanes::{Cost, Lane, Lanes};
-use paced::Latency;
+use paced::{Latency, Load};
 
+pub(crate) use floods::measure as measure_floods;
 pub(crate) use nginx::free_port;
 
 /// How long `wrk` loads one way at a time.
@@ -177,7 +179,12 @@ fn latency(lanes: &Lanes, part: &str, rate: f64) -> anyhow::Result<()> {
     let is_calm = |round: &([Latency; 3], Share)| round.1 <= CALM;
     while rounds.len() < TRIES && rounds.iter().filter(|round| is_calm(round)).count() < ROUNDS {
         let before = Calm::now(&lanes.pids()?)?;
-        let run = |lane: &Lane| paced::run(lane.nginx.port, &lane.path, &body, connections, rate, PACED);
+        let run = |lane: &Lane| {
+            let request = paced::post(&lane.path, "", &body);
+            let request = &|| Ok(request.clone());
+            let port = lane.nginx.port;
+            Load { port, connections, per_second: rate, time: PACED, request, statuses: &[200] }.run()
+        };
         let [off, nothing, full] = [run(&lanes.all[0])?, run(&lanes.all[1])?, run(&lanes.all[2])?];
         let others = before.others_since(&lanes.pids()?)?;
         let added = full.less(off);

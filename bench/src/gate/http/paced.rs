@@ -20,67 +20,77 @@ impl Latency {
     }
 }
 
-/// Posts `body` to `path`, so many times a second, over kept connections of which each has a thread.
-pub(crate) fn run(
-    port: u16,
-    path: &str,
-    body: &str,
-    connections: u32,
-    per_second: f64,
-    time: Duration,
-) -> anyhow::Result<Latency> {
-    let request = format!(
-        "POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
-        body.len()
-    );
-    // Everybody's first request is due when all are connected.
-    let start = Instant::now() + Duration::from_millis(200);
-    let between = Duration::from_secs_f64(f64::from(connections) / per_second);
-    let all = thread::scope(|scope| {
-        let threads: Vec<_> = (0..connections)
-            .map(|index| {
-                let first = start + between * index / connections;
-                let request = request.as_bytes();
-                scope.spawn(move || one(port, request, first, between, time))
-            })
-            .collect();
-        let mut all = Vec::new();
-        for thread in threads {
-            match thread.join() {
-                Ok(times) => all.extend(times?),
-                Err(_) => anyhow::bail!("a client ended abnormally"),
+/// Requests at a fixed rate, over kept connections of which each has a thread.
+#[derive(Clone, Copy)]
+pub(crate) struct Load<'a> {
+    pub(crate) port: u16,
+    pub(crate) connections: u32,
+    pub(crate) per_second: f64,
+    pub(crate) time: Duration,
+    /// What is sent next.
+    pub(crate) request: &'a (dyn Fn() -> anyhow::Result<Vec<u8>> + Sync),
+    /// What may be answered; anything else fails the measurement.
+    pub(crate) statuses: &'a [u16],
+}
+
+/// A request as it is sent. `headers` end their lines.
+pub(crate) fn post(path: &str, headers: &str, body: &str) -> Vec<u8> {
+    let length = body.len();
+    format!(
+        "POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: {length}\r\n\
+         {headers}\r\n{body}"
+    )
+    .into_bytes()
+}
+
+impl Load<'_> {
+    pub(crate) fn run(&self) -> anyhow::Result<Latency> {
+        // Everybody's first request is due when all are connected.
+        let start = Instant::now() + Duration::from_millis(200);
+        let between = Duration::from_secs_f64(f64::from(self.connections) / self.per_second);
+        let all = thread::scope(|scope| {
+            let threads: Vec<_> = (0..self.connections)
+                .map(|index| scope.spawn(move || self.one(start + between * index / self.connections, between)))
+                .collect();
+            let mut all = Vec::new();
+            for thread in threads {
+                match thread.join() {
+                    Ok(times) => all.extend(times?),
+                    Err(_) => anyhow::bail!("a client ended abnormally"),
+                }
             }
-        }
-        anyhow::Ok(all)
-    });
-    let mut all = all?;
-    all.sort_unstable();
-    let at = |part: usize| all.get(all.len() * part / 100).copied().unwrap_or_default();
-    Ok(Latency { p50: at(50), p99: at(99) })
-}
-
-fn one(port: u16, request: &[u8], first: Instant, between: Duration, time: Duration) -> anyhow::Result<Vec<Duration>> {
-    // Otherwise the system may wake us 50 us late.
-    rustix::thread::set_current_timer_slack(Some(std::num::NonZeroU64::MIN))?;
-    let mut stream = TcpStream::connect(("127.0.0.1", port))?;
-    stream.set_nodelay(true)?;
-    let (mut times, mut buffer) = (Vec::new(), Vec::new());
-    let mut due = first;
-    while due < first + time {
-        let now = Instant::now();
-        if now < due {
-            thread::sleep(due - now);
-        }
-        stream.write_all(request)?;
-        read_answer(&mut stream, &mut buffer)?;
-        times.push(due.elapsed());
-        due += between;
+            anyhow::Ok(all)
+        });
+        let mut all = all?;
+        all.sort_unstable();
+        let at = |part: usize| all.get(all.len() * part / 100).copied().unwrap_or_default();
+        Ok(Latency { p50: at(50), p99: at(99) })
     }
-    Ok(times)
+
+    fn one(&self, first: Instant, between: Duration) -> anyhow::Result<Vec<Duration>> {
+        // Otherwise the system may wake us 50 us late.
+        rustix::thread::set_current_timer_slack(Some(std::num::NonZeroU64::MIN))?;
+        let mut stream = TcpStream::connect(("127.0.0.1", self.port))?;
+        stream.set_nodelay(true)?;
+        let (mut times, mut buffer) = (Vec::new(), Vec::new());
+        let mut due = first;
+        while due < first + self.time {
+            let request = (self.request)()?;
+            let now = Instant::now();
+            if now < due {
+                thread::sleep(due - now);
+            }
+            stream.write_all(&request)?;
+            read_answer(&mut stream, &mut buffer, self.statuses)?;
+            times.push(due.elapsed());
+            due += between;
+        }
+        Ok(times)
+    }
 }
 
-/// Reads one answer, which must be 200 and say its length.
-fn read_answer(stream: &mut TcpStream, buffer: &mut Vec<u8>) -> anyhow::Result<()> {
+/// Reads one answer, which must have an expected status and say its length.
+fn read_answer(stream: &mut TcpStream, buffer: &mut Vec<u8>, statuses: &[u16]) -> anyhow::Result<()> {
     buffer.clear();
     let mut chunk = [0; 4096];
     loop {
@@ -89,7 +99,8 @@ fn read_answer(stream: &mut TcpStream, buffer: &mut Vec<u8>) -> anyhow::Result<(
         buffer.extend_from_slice(&chunk[..count]);
         let Some(head) = buffer.windows(4).position(|end| end == b"\r\n\r\n") else { continue };
         let text = String::from_utf8_lossy(&buffer[..head]);
-        anyhow::ensure!(text.starts_with("HTTP/1.1 200 "), "200 is expected:\n{text}");
+        let status = text.split(' ').nth(1).and_then(|status| status.parse().ok());
+        anyhow::ensure!(status.is_some_and(|status| statuses.contains(&status)), "{statuses:?} is expected:\n{text}");
         let length = text.lines().find_map(|line| {
             let (name, value) = line.split_once(':')?;
             if name.eq_ignore_ascii_case("content-length") { value.trim().parse::<usize>().ok() } else { None }
