@@ -115,7 +115,12 @@ impl<S: GateStore + 'static> Gate<S> {
         };
         let permit = match permit {
             Ok(permit) => permit,
-            Err(refusal) => return Verdict::Refuse { who: Some(who), refusal, level: None, credits: None },
+            Err(refusal) => {
+                // A key that does not hold any more is told nothing of its project.
+                let is_active = !matches!(refusal, Refusal::KeyInactive { .. });
+                let (level, credits) = if is_active { self.left(known, now) } else { (None, None) };
+                return Verdict::Refuse { who: Some(who), refusal, level, credits };
+            }
         };
         match self.spend(&permit, known, now).await {
             Ok(passed) => {
@@ -159,6 +164,17 @@ impl<S: GateStore + 'static> Gate<S> {
         // Others took what was leased each time.
         let level = last.unwrap_or(Level { limit: 0, remaining: 0, reset_after: std::time::Duration::ZERO, burst: 0 });
         Err((Refusal::GateUnavailable, level))
+    }
+
+    /// What a key has left of its rate, and its project of its credits, as far as that is known. Takes nothing.
+    fn left(&self, known: &Known, now: Now) -> (Option<Level>, Option<u64>) {
+        let bucket = {
+            let buckets = self.buckets.lock().unwrap_or_else(PoisonError::into_inner);
+            buckets.get(&known.id).copied().unwrap_or_default()
+        };
+        let look = |quota| bucket.look(quota, 0, now.nanos()).unwrap_or_else(|limited| limited.level);
+        let level = known.rights.quota.map(look);
+        (level, known.payer.with_purse(&known.rights, now, |purse| purse.remaining()))
     }
 
     /// Gives back what requests cost that no node answered.

@@ -37,7 +37,9 @@ async fn a_stopped_gate_closes_and_one_that_is_to_be_open_opens() {
             (answer.status == 401).then_some(())
         })
         .await;
-        assert!(gated.call(&key, "eth_chainId").await.result().is_some());
+        // The new gate may have answered by the old proxy, which then made room for a new one.
+        let body = crate::client::request("eth_chainId");
+        until("it answers again", async || gated.try_post(&key.path(), &[], &body).await.ok()?.result()).await;
     }
 }
 

@@ -54,6 +54,9 @@ async fn each_refusal_is_told_with_its_reason_and_spends_nothing() {
         let said = rig.gate(key, body).await;
         assert_eq!(said.status, 403, "{reason}: {said:?}");
         assert!(said.refusal().contains(reason), "{reason}: {said:?}");
+        // Who is known, and may do something, is told what is left.
+        let is_known = matches!(reason, "METHOD_NOT_ALLOWED" | "NETWORK_NOT_ALLOWED");
+        assert_eq!(said.header("x-gate-remaining"), is_known.then_some("10"), "{reason}: {said:?}");
         // What nginx then asks for.
         let answer = rig.ask("/refusal", &[("X-Gate-Refusal", said.refusal())], body).await;
         assert!(answer.status >= 400 && answer.body.starts_with(['{', '[']), "{answer:?}");
