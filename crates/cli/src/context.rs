@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::fs::{self, File, OpenOptions};
-use std::io::Write as _;
+use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -73,8 +73,11 @@ impl Context {
                 .recursive(true)
                 .mode(0o755)
                 .create(self.state.parent().unwrap_or(Path::new(".")))
-                .and_then(|()| fs::create_dir(&self.state))
-                .and_then(|()| fs::set_permissions(&self.state, fs::Permissions::from_mode(0o711)))
+                .and_then(|()| match fs::create_dir(&self.state) {
+                    // Another process made it at this moment, and sees to its mode.
+                    Err(error) if error.kind() == io::ErrorKind::AlreadyExists && self.state.is_dir() => Ok(()),
+                    made => made.and_then(|()| fs::set_permissions(&self.state, fs::Permissions::from_mode(0o711))),
+                })
                 .with_context(|| format!("cannot make the state's folder {}", self.state.display()))?;
         }
         Ok(())
@@ -159,4 +162,34 @@ pub(crate) fn who() -> String {
         .into_iter()
         .find_map(|name| std::env::var(name).ok().filter(|user| !user.is_empty()));
     named.unwrap_or_else(|| format!("uid {}", rustix::process::getuid().as_raw()))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt as _;
+    use std::sync::Barrier;
+
+    use super::*;
+
+    #[test]
+    fn of_several_who_make_the_state_at_once_all_have_it() {
+        let text = "networks: {ethereum: {chain_id: 1, block_time: 12s, leader: {url: 'http://127.0.0.1:1'}}}";
+        let config = Config::read(text).unwrap();
+        for _ in 0..50 {
+            let place = tempfile::tempdir().unwrap();
+            let (file, state) = (place.path().join("config.yml"), place.path().join("a/b"));
+            let context = Context { config: config.clone(), file, state, demo_address: None };
+            let together = Barrier::new(4);
+            std::thread::scope(|scope| {
+                let make = || {
+                    together.wait();
+                    context.make_state()
+                };
+                for made in [(); 4].map(|()| scope.spawn(make)) {
+                    made.join().unwrap().unwrap();
+                }
+            });
+            assert_eq!(fs::metadata(&context.state).unwrap().permissions().mode() & 0o777, 0o711);
+        }
+    }
 }
