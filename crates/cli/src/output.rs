@@ -78,13 +78,13 @@ impl Output {
     /// What went wrong, with its causes.
     pub(crate) fn error(self, error: &anyhow::Error) {
         if self.json {
-            self.value(&serde_json::json!({ "error": format!("{error:#}") }));
+            self.value(&serde_json::json!({ "error": without_keys(&format!("{error:#}")) }));
         } else {
             let mut text = format!("nodeweir: {error}");
             for cause in error.chain().skip(1) {
                 text.push_str(&format!(":\n{cause}").replace('\n', "\n  "));
             }
-            let _ = writeln!(std::io::stderr(), "{text}");
+            let _ = writeln!(std::io::stderr(), "{}", without_keys(&text));
         }
     }
 
@@ -128,5 +128,49 @@ impl Output {
             column.set_padding((0, 2));
         }
         table.lines().map(|line| line.trim_end().to_owned()).collect::<Vec<_>>().join("\n")
+    }
+}
+
+/// A text in which each gate key is `nw_…`. People paste keys where names belong, and errors, which repeat what was
+/// given, are logged. What only begins like a key is taken for one: it may be one that was cut off or has a slip in it.
+pub(crate) fn without_keys(text: &str) -> String {
+    const PREFIX: &str = "nw_";
+    const LEAST: usize = 20;
+    let mut safe = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(at) = rest.find(PREFIX) {
+        let (before, key) = rest.split_at(at + PREFIX.len());
+        let length = key.bytes().take_while(u8::is_ascii_alphanumeric).count();
+        let (key, after) = key.split_at(length);
+        safe.push_str(before);
+        safe.push_str(if length >= LEAST { "…" } else { key });
+        rest = after;
+    }
+    safe.push_str(rest);
+    safe
+}
+
+#[cfg(test)]
+mod tests {
+    use super::without_keys;
+
+    #[test]
+    fn keys_do_not_come_back() {
+        let key = "nw_aZ6jDAfMkS4sBLnVnxHDHO3xWo6uAhBZ2tS2pE";
+        for (text, safe) in [
+            (key.to_owned(), "nw_…"),
+            (format!("{key},"), "nw_…,"),
+            (
+                format!("no key \"http://127.0.0.1:8080/v3/{key}\"; see"),
+                "no key \"http://127.0.0.1:8080/v3/nw_…\"; see",
+            ),
+            (format!("{key} and {key}é"), "nw_… and nw_…é"),
+            (key[..23].to_owned(), "nw_…"),
+            (format!("nw_nw_{key}"), "nw_nw_nw_…"),
+            (key[..22].to_owned(), &key[..22]),
+            ("nw_, nw and NW_".to_owned(), "nw_, nw and NW_"),
+        ] {
+            assert_eq!(without_keys(&text), safe);
+        }
     }
 }

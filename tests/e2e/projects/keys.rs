@@ -63,8 +63,26 @@ async fn a_key_is_shown_once_and_kept_nowhere() {
     assert!(is_in(&office.state(), &id) && is_in(&office.state(), "web"), "the search finds what is there");
 
     // Whoever takes the key for its name does not find it in an error.
-    let done = office.run(&format!("key show shop {}", second.reveal())).await.exits(2).says("that is the key itself");
-    assert!(!done.err.contains(second.reveal()));
+    let key = second.reveal();
+    for (args, code, words) in [
+        (format!("key show shop {key}"), 2, "that is the key itself"),
+        (format!("key show shop {key},"), 2, "that is the key itself"),
+        (format!("key show shop /v3/{key}"), 2, "that is the key itself"),
+        (format!("key revoke shop {}", &key[..40]), 2, "that is the key itself"),
+        (format!("key show {key}"), 2, "nw_…"),
+        (format!("key show {key} web"), 2, "\"nw_…\" is not usable"),
+        (format!("key create shop --name {key}"), 2, "\"nw_…\" is not usable"),
+        (format!("key create shop --network {key}"), 2, "\"nw_…\" is not usable"),
+        (format!("project show {key}"), 2, "\"nw_…\" is not usable"),
+        (format!("usage {key}"), 2, "\"nw_…\" is not usable"),
+        (key.to_owned(), 2, "unrecognized subcommand 'nw_…'"),
+        (format!("check {key}"), 2, "cannot read nw_…"),
+    ] {
+        for args in [args.clone(), format!("{args} --json")] {
+            let done = office.run(&args).await.exits(code).says(words);
+            assert!(!done.err.contains(&key[3..23]) && !done.out.contains(&key[3..23]), "{done:?}");
+        }
+    }
 }
 
 #[tokio::test]

@@ -7,7 +7,7 @@ mod show;
 
 use anyhow::{Result, bail};
 use jiff::Timestamp;
-use nodeweir_domain::gate::key::{Key, KeyStatus, Secret};
+use nodeweir_domain::gate::key::{Key, KeyStatus};
 use nodeweir_domain::name::{KeyName, NetworkId, ProjectId};
 use nodeweir_domain::read::did_you_mean;
 use nodeweir_store::sqlite::SqliteStore;
@@ -16,7 +16,7 @@ use nodeweir_store::{Event, FleetStore as _, GateStore as _, Written};
 use super::project::need;
 use crate::args::{Key as Command, NamedKey, Uses};
 use crate::context::{Context, Usage, who};
-use crate::output::{Outcome, Output};
+use crate::output::{Outcome, Output, without_keys};
 
 pub(super) use show::{Shown, shown_time, table};
 
@@ -54,8 +54,8 @@ impl Desk<'_> {
         if let Some(key) = found {
             return Ok(key.clone());
         }
-        // It may be a key itself, which must not come back in an error that somebody may log.
-        if named.key.parse::<Secret>().is_ok() {
+        // It may be a key itself, or an address with one.
+        if without_keys(&named.key) != named.key {
             return Err(Usage("that is the key itself; name it by its name or id".to_owned()).into());
         }
         let about = format!("{} has no key {:?}", project.id, named.key.chars().take(60).collect::<String>());
