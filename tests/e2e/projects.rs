@@ -212,6 +212,47 @@ async fn grants_are_given_and_taken_back() {
 }
 
 #[tokio::test]
+async fn what_is_taken_back_and_is_still_there_is_said() {
+    let office = Office::with_shop().await;
+    office.run("project grant shop --methods debug_*").await.exits(0);
+    // A broader pattern, and nothing of what was named.
+    let done = office.run("project grant shop --methods debug_traceCall --take-back").await.exits(2);
+    done.says("shop was not given debug_traceCall\n")
+        .says("shop still has debug_*; `nodeweir project grant shop --methods 'debug_*' --take-back`");
+    // Only what was given is taken back.
+    let done = office.run("project grant shop --methods trace_* debug_* --take-back --dry-run").await.exits(0);
+    assert!(done.out.starts_with("would do: debug_* taken back from shop\n"), "{done:?}");
+    let done = office.run("project grant shop --methods trace_* debug_* --take-back").await.exits(0);
+    assert!(done.out.starts_with("debug_* taken back from shop; it was not given trace_*\n"), "{done:?}");
+    done.says("shop still has trace_block by its tier small; `nodeweir project set-tier shop TIER`");
+    let noted = office.events().await[0]["what"].clone();
+    assert_eq!(noted, "debug_* taken back from shop");
+    // What it has already is not given again.
+    office.run("project grant shop --methods debug_traceCall").await.exits(0);
+    let given = office.run("project grant shop --methods debug_traceCall trace_*").await.exits(0);
+    assert_eq!(given.out, "shop given trace_*; it had debug_traceCall already\n");
+
+    let file = office.0.path().join("config.yml");
+    fs::write(&file, CONFIG.replace("methods: [trace_block]", "websocket: unmetered")).unwrap();
+    let words = "shop still has WebSockets by its tier small";
+    office
+        .run("project grant shop --websocket --take-back")
+        .await
+        .exits(2)
+        .says("shop was not given WebSockets")
+        .says(words);
+    office.run("project grant shop --websocket").await.exits(0);
+    office.run("key create shop --name web --websocket").await.exits(0);
+    let done = office.run("project grant shop --websocket --take-back").await.exits(0).says(words);
+    done.says("WebSockets taken back").says("`nodeweir key restrict shop web --clear websocket`");
+    fs::write(&file, CONFIG).unwrap();
+    office.run("key revoke shop web").await.exits(0);
+    office.run("project grant shop --websocket").await.exits(0);
+    let done = office.json("project grant shop --websocket --take-back").await;
+    assert_eq!((&done["changed"], &done["left"]), (&json!(true), &json!([])));
+}
+
+#[tokio::test]
 async fn credits_are_added_to_this_month_and_nothing_else_of_it_changes() {
     let office = Office::with_shop().await;
     let (store, id) = (office.store(), "shop".parse().unwrap());

@@ -1,5 +1,7 @@
 //! More than the tier has.
 
+use std::collections::BTreeSet;
+
 use anyhow::{Result, bail};
 use jiff::Timestamp;
 use nodeweir_domain::gate::account::{Account, Period};
@@ -29,27 +31,85 @@ impl Desk<'_> {
         }
         able(&what.methods)?;
         let mut project = before.clone();
+        let is_asked = |method: &MethodPattern| what.methods.contains(method);
+        let (changed, same): (Vec<_>, Vec<_>);
         if take_back {
-            project.methods.retain(|method| !what.methods.contains(method));
+            project.methods.retain(|method| !is_asked(method));
             project.websocket &= !what.websocket;
+            (changed, same) = sorted(&what.methods).partition(|method| before.methods.contains(method));
         } else {
-            project.methods.extend(what.methods.iter().filter(|method| !before.methods.contains(method)).cloned());
-            project.methods.sort();
-            project.methods.dedup();
+            project.methods = sorted(before.methods.iter().chain(&what.methods)).collect();
             project.websocket |= what.websocket;
+            (changed, same) = sorted(&what.methods).partition(|method| !before.methods.contains(method));
         }
+        let left = if take_back { self.left(&project, &what).await? } else { Vec::new() };
+        let lines = |first: String| [vec![first], left.clone()].concat().join("\n");
+        let subject = |methods: &[MethodPattern]| {
+            if what.websocket { "WebSockets".to_owned() } else { list(methods) }
+        };
         if project == before {
-            return Err(Usage(format!("nothing to change: {id} is like that already")).into());
+            let why = if take_back {
+                format!("{id} was not given {}", subject(&same))
+            } else {
+                format!("{id} is like that already")
+            };
+            return Err(Usage(lines(format!("nothing to change: {why}"))).into());
         }
-        let subject = if what.websocket { "WebSockets".to_owned() } else { list(&what.methods) };
+        let subject = subject(&changed);
         let done = if take_back { format!("{subject} taken back from {id}") } else { format!("{id} given {subject}") };
+        let value = |key: &str| json!({key: true, "project": project, "left": left});
         if dry_run {
-            self.output.say(&format!("would do: {done}"), &json!({"dry_run": true, "project": project}));
+            self.output.say(&lines(format!("would do: {done}")), &value("dry_run"));
             return Ok(Outcome::Fine);
         }
         self.put(Some(&before), &project, &done).await?;
-        self.output.say(&done, &json!({"changed": true, "project": project}));
+        let said = match same.as_slice() {
+            [] => done,
+            same if take_back => format!("{done}; it was not given {}", list(same)),
+            same => format!("{done}; it had {} already", list(same)),
+        };
+        self.output.say(&lines(said), &value("changed"));
         Ok(Outcome::Fine)
+    }
+
+    /// Who still gives what was taken back, whole or in part, and what takes it back there.
+    async fn left(&self, project: &Project, what: &Granted) -> Result<Vec<String>> {
+        let id = &project.id;
+        // Of two patterns that mean a method both, one means all that the other does.
+        let overlaps = |one: &&MethodPattern| {
+            what.methods.iter().any(|other| one.matches(other.as_str()) || other.matches(one.as_str()))
+        };
+        let overlapping = |methods: &[MethodPattern]| methods.iter().filter(overlaps).cloned().collect::<Vec<_>>();
+        let mut left = Vec::new();
+        let own = overlapping(&project.methods);
+        if !own.is_empty() {
+            let quoted = own.iter().map(|method| format!("'{method}'")).collect::<Vec<_>>().join(" ");
+            let run = format!("`nodeweir project grant {id} --methods {quoted} --take-back` takes that back");
+            left.push(format!("{id} still has {}; {run}", list(&own)));
+        }
+        let keys = self.store.keys(id).await?;
+        let tier = self.context.config.gate.tiers.get(&project.tier);
+        let gives = |methods: &[MethodPattern], websocket: bool| match overlapping(methods) {
+            methods if !methods.is_empty() => Some(list(&methods)),
+            _ => (what.websocket && websocket).then(|| "WebSockets".to_owned()),
+        };
+        if let Some(given) = tier.and_then(|tier| gives(&tier.methods, tier.websocket)) {
+            let (tier, file) = (&project.tier, self.context.file.display());
+            left.push(format!(
+                "{id} still has {given} by its tier {tier}; `nodeweir project set-tier {id} TIER` moves it to another, \
+                 or change `gate.tiers.{tier}` in {file}"
+            ));
+        }
+        let clear = if what.websocket { "websocket" } else { "granted-methods" };
+        for key in keys.iter().filter(|key| key.revoked.is_none()) {
+            if let Some(given) = gives(&key.restrictions.granted_methods, key.restrictions.websocket) {
+                let name = &key.name;
+                left.push(format!(
+                    "its key {name} still has {given}; `nodeweir key restrict {id} {name} --clear {clear}` takes that back"
+                ));
+            }
+        }
+        Ok(left)
     }
 
     /// Adds to this month's account, which it opens with the monthly grant where it is not there yet.
@@ -91,4 +151,9 @@ pub(in crate::commands) fn able(methods: &[MethodPattern]) -> Result<()> {
 
 pub(in crate::commands) fn list(methods: &[MethodPattern]) -> String {
     methods.iter().map(MethodPattern::as_str).collect::<Vec<_>>().join(", ")
+}
+
+/// In order, and none twice.
+fn sorted<'a>(methods: impl IntoIterator<Item = &'a MethodPattern>) -> impl Iterator<Item = MethodPattern> {
+    methods.into_iter().cloned().collect::<BTreeSet<_>>().into_iter()
 }
