@@ -36,6 +36,10 @@ async fn the_sample_is_right_and_needs_its_secret() {
     let value = checked.json();
     assert_eq!(value["warnings"], serde_json::json!([]));
     assert_eq!(value["networks"].as_array().unwrap().len(), 3);
+    let gate = serde_json::json!({
+        "enabled": true, "listen": "socket", "admin": "127.0.0.1:8081", "when_away": "closed", "cautions": [],
+    });
+    assert_eq!(value["gate"], gate);
     assert!(!checked.out.contains("0123456789abcdef"), "the key is shown");
     let mut without = command(&["up", path]);
     without.current_dir(file.path());
@@ -54,6 +58,23 @@ async fn all_faults_of_a_configuration_are_said_at_once() {
     for garbage in ["", "{", "networks: 7", "\u{0}"] {
         check(garbage).await.exits(1).says("has faults");
     }
+}
+
+#[tokio::test]
+async fn what_the_gate_does_is_said_and_what_it_lets_through() {
+    let right =
+        "networks:\n  ethereum:\n    chain_id: 1\n    block_time: 12s\n    leader: {url: 'http://127.0.0.1:1'}\n";
+    let done = check(right).await.exits(0);
+    assert!(!done.out.contains("unmetered") && !done.out.contains("when_away"), "{done:?}");
+    done.says("gate: on, at a unix socket in the proxy's folder, admin at 127.0.0.1:8081; while it is away, requests are answered 503");
+    check(&format!("{right}gate: {{enabled: false, when_away: open}}\n"))
+        .await
+        .exits(0)
+        .says("the gate is off: whoever reaches the address may call");
+    let tier = "{requests_per_second: 1, credits_per_month: 1, websocket: unmetered}";
+    let gate = format!("{right}gate: {{listen: '127.0.0.1:9000', when_away: open, tiers: {{a: {tier}, b: {tier}}}}}\n");
+    let done = check(&gate).await.exits(0).says("gate: on, at 127.0.0.1:9000").says("requests pass");
+    done.says("`when_away: open`").says("tier a: `websocket: unmetered`").says("tier b: `websocket: unmetered`");
 }
 
 #[tokio::test]

@@ -4,6 +4,7 @@ use std::path::Path;
 
 use anyhow::Result;
 use nodeweir_control::proxy::Program;
+use nodeweir_domain::config::{Gate, GateAddress, WhenAway};
 use nodeweir_domain::fleet::node::resolve;
 use serde_json::json;
 
@@ -29,8 +30,22 @@ pub(super) fn run(file: Option<&Path>, output: Output) -> Result<Outcome> {
     let networks: Vec<_> = config.networks.iter().map(|(id, network)| json!({
         "network": id, "chain_id": network.chain_id, "leader": network.leader.name, "max_lag_blocks": network.max_lag_blocks,
     })).collect();
+    let cautions = cautions(&config.gate);
     if output.json {
-        output.value(&json!({"file": context.file, "networks": networks, "proxy": proxy, "state": context.state, "warnings": warnings}));
+        let gate = &config.gate;
+        // As the configuration has it.
+        let listen = match gate.listen {
+            GateAddress::Socket => "socket".to_owned(),
+            GateAddress::Tcp(address) => address.to_string(),
+        };
+        let gate = json!({
+            "enabled": gate.enabled, "listen": listen, "admin": gate.admin,
+            "when_away": shown_when_away(gate.when_away).0, "cautions": cautions,
+        });
+        output.value(&json!({
+            "file": context.file, "networks": networks, "proxy": proxy, "gate": gate, "state": context.state,
+            "warnings": warnings,
+        }));
     } else {
         output.line(&format!("{} is right", context.file.display()));
         for (id, network) in &config.networks {
@@ -42,9 +57,48 @@ pub(super) fn run(file: Option<&Path>, output: Output) -> Result<Outcome> {
         }
         output.line(&format!("  state in {}", context.state.display()));
         output.line(&format!("  proxy: {}", proxy.unwrap_or_else(|| format!("{} (not found)", config.proxy.kind))));
-        for warning in &warnings {
+        output.line(&format!("  {}", describe(&config.gate)));
+        for warning in warnings.iter().chain(&cautions) {
             output.line(&output.tone(Tone::Odd, &format!("  {warning}")));
         }
     }
     Ok(if warnings.is_empty() { Outcome::Fine } else { Outcome::Degraded })
+}
+
+fn describe(gate: &Gate) -> String {
+    if !gate.enabled {
+        return "the gate is off: whoever reaches the address may call".to_owned();
+    }
+    let listen = match gate.listen {
+        GateAddress::Socket => "a unix socket in the proxy's folder".to_owned(),
+        GateAddress::Tcp(address) => address.to_string(),
+    };
+    let admin = gate.admin;
+    let (_, fate) = shown_when_away(gate.when_away);
+    format!("gate: on, at {listen}, admin at {admin}; while it is away, requests {fate}")
+}
+
+/// What is right and meant, and yet lets somebody call without limit. It changes no exit code.
+fn cautions(gate: &Gate) -> Vec<String> {
+    if !gate.enabled {
+        return Vec::new();
+    }
+    let open = (gate.when_away == WhenAway::Open).then(|| {
+        "`when_away: open`: while the gate is away, whoever reaches the address may call, without key or limit"
+            .to_owned()
+    });
+    let unmetered = gate.tiers.iter().filter(|(_, tier)| tier.websocket).map(|(name, _)| {
+        format!(
+            "tier {name}: `websocket: unmetered`: what its projects send by WebSocket is neither limited nor charged"
+        )
+    });
+    open.into_iter().chain(unmetered).collect()
+}
+
+/// The word for it, and what becomes of requests.
+fn shown_when_away(when_away: WhenAway) -> (&'static str, &'static str) {
+    match when_away {
+        WhenAway::Closed => ("closed", "are answered 503"),
+        WhenAway::Open => ("open", "pass"),
+    }
 }
