@@ -13,7 +13,7 @@ use nodeweir_domain::fleet::inspect::Finding;
 use nodeweir_domain::fleet::node::Role;
 use nodeweir_domain::name::NetworkId;
 use nodeweir_store::sqlite::{Runtime, SqliteStore};
-use nodeweir_store::{Event, FleetStore as _, StoreError};
+use nodeweir_store::{Event, FleetStore as _, GateStore as _, StoreError};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 use tracing::{error, info, warn};
@@ -82,6 +82,7 @@ impl Control {
         }
         let store = self.open_store().await?;
         self.compare_leaders(&store).await;
+        self.look_for_tiers(&store).await;
         let mut memory = Memory { edits: store.edits().await.unwrap_or_default(), ..Memory::default() };
         self.tell(&store, None, &mut memory).await;
         let mut probes: JoinSet<(bool, Result<Probed, StoreError>)> = JoinSet::new();
@@ -164,6 +165,20 @@ impl Control {
                 warn!(%network, leader = %leader.name, %listed, %configured,
                     "the node list has another address for the leader than the configuration; the list counts (`nodeweir node edit`)");
             }
+        }
+    }
+
+    /// A project whose limits are not known is refused, and only an operator can mend that.
+    async fn look_for_tiers(&self, store: &SqliteStore) {
+        let gate = &self.context.config.gate;
+        let Ok(projects) = store.projects().await else { return };
+        let unknown = projects.iter().filter(|project| gate.allowance(project).is_none());
+        let names: Vec<_> = unknown.map(|project| format!("{} ({})", project.id, project.tier)).collect();
+        if gate.enabled && !names.is_empty() {
+            let (projects, file) = (names.join(", "), self.context.file.display());
+            warn!(projects, %file,
+                "the configuration has no such tier, or one without numbers: all requests of these projects are answered \
+                 503 until it has, or `nodeweir project set-tier` moves them to another");
         }
     }
 
