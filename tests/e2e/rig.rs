@@ -163,6 +163,11 @@ impl Rig {
         until("`up` ends", async || up.0.try_wait().unwrap()).await
     }
 
+    /// Sends it a signal.
+    pub(crate) fn signal_up(&self, signal: Signal) {
+        self.up.as_ref().expect("it runs").signal(signal);
+    }
+
     /// Whether `up` runs.
     pub(crate) fn is_up(&mut self) -> bool {
         self.up.as_mut().is_some_and(Owned::is_alive)

@@ -186,6 +186,7 @@ fn judge_runtime(is_up: bool, published: Option<&Published>, runtime: Option<&Ru
         problems.push(format!("revision {} is published, the proxy runs {running}", published.name));
     }
     problems.extend(runtime.fault.clone());
+    problems.extend(runtime.gate_fault.clone());
 }
 
 fn describe(node: &Node, health: &Health, roster: Option<&Roster>) -> NodeReport {

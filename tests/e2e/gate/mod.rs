@@ -5,6 +5,7 @@ mod keys;
 mod ledger;
 mod libraries;
 mod limits;
+mod start;
 
 use std::fs;
 use std::io;

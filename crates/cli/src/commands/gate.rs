@@ -1,6 +1,6 @@
 //! `nodeweir gate`: the gate's process. `up` starts it, and again whenever it ends.
 
-use std::fs::OpenOptions;
+use std::fs::{File, OpenOptions};
 use std::io::{Read as _, Seek as _, Write as _};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -24,6 +24,9 @@ use crate::output::Outcome;
 
 /// How long a predecessor may take to give back what it holds before it is killed.
 const SUCCEED: Duration = Duration::from_secs(5);
+
+/// Who runs holds it, and its process stands in it.
+const LOCK: &str = "gate.lock";
 
 /// How long to wait before a store that cannot be opened is tried again.
 const RETRY: Duration = Duration::from_secs(2);
@@ -93,16 +96,31 @@ async fn open(context: &Context) -> Result<SqliteStore> {
     }
 }
 
-/// Takes the place of a gate that an `up` left behind which was killed. Its lock says that it lives, and who it is.
-async fn succeed(context: &Context) -> Result<std::fs::File> {
-    let path = context.state.join("gate.lock");
+/// Takes the place of a gate that an `up` left behind which was killed.
+async fn succeed(context: &Context) -> Result<File> {
+    let mut file = outlive(context).await?;
+    file.set_len(0)?;
+    file.rewind()?;
+    writeln!(file, "{}", std::process::id())?;
+    Ok(file)
+}
+
+/// Whether a gate runs on this state.
+pub(crate) fn is_there(context: &Context) -> bool {
+    let Ok(lock) = File::open(context.state.join(LOCK)) else { return false };
+    matches!(flock(&lock, FlockOperation::NonBlockingLockShared), Err(rustix::io::Errno::WOULDBLOCK))
+}
+
+/// Ends the gate that runs on this state, if there is one, and returns its lock. That says that it lives, and who it is.
+pub(crate) async fn outlive(context: &Context) -> Result<File> {
+    let path = context.state.join(LOCK);
     let file = OpenOptions::new().create(true).truncate(false).read(true).write(true).open(&path);
     let mut file = file.with_context(|| format!("cannot open {}", path.display()))?;
     let begun = Instant::now();
     let mut signalled = None;
     loop {
         match flock(&file, FlockOperation::NonBlockingLockExclusive) {
-            Ok(()) => break,
+            Ok(()) => return Ok(file),
             Err(rustix::io::Errno::WOULDBLOCK) => {}
             Err(error) => return Err(error).with_context(|| format!("cannot lock {}", path.display())),
         }
@@ -114,7 +132,7 @@ async fn succeed(context: &Context) -> Result<std::fs::File> {
             file.read_to_string(&mut holder)?;
             let holder = holder.trim().parse().ok().and_then(Pid::from_raw);
             if let Some(holder) = holder {
-                info!(pid = holder.as_raw_nonzero().get(), "taking the place of an earlier gate");
+                info!(pid = holder.as_raw_nonzero().get(), "an earlier gate is told to end");
                 // It may end by itself at this moment.
                 let _ = kill_process(holder, how);
             }
@@ -124,8 +142,4 @@ async fn succeed(context: &Context) -> Result<std::fs::File> {
         }
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
-    file.set_len(0)?;
-    file.rewind()?;
-    writeln!(file, "{}", std::process::id())?;
-    Ok(file)
 }

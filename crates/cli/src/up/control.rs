@@ -14,6 +14,7 @@ use nodeweir_domain::fleet::node::Role;
 use nodeweir_domain::name::NetworkId;
 use nodeweir_store::sqlite::{Runtime, SqliteStore};
 use nodeweir_store::{Event, FleetStore as _, GateStore as _, StoreError};
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 use tracing::{error, info, warn};
@@ -43,6 +44,8 @@ pub(super) struct Control {
     /// The proxy's name and version.
     pub(super) proxy: String,
     pub(super) screen: Arc<Screen>,
+    /// What is wrong with the gate.
+    pub(super) gate_fault: watch::Receiver<Option<String>>,
 }
 
 /// What the loop remembers between two events. Nothing of it matters after a crash.
@@ -93,6 +96,7 @@ impl Control {
         draws.set_missed_tick_behavior(MissedTickBehavior::Delay);
         upkeeps.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut is_ticking = false;
+        let mut gate_fault = self.gate_fault.clone();
         loop {
             let again = memory.again.as_ref().map(|(at, _)| *at);
             let (retry, restart) = (memory.retry, memory.restart);
@@ -129,6 +133,10 @@ impl Control {
                         error!(%error, "the proxy cannot be started");
                         memory.retry = Some(Instant::now());
                     }
+                }
+                Ok(()) = gate_fault.changed() => {
+                    let fault = memory.runtime.as_ref().and_then(|runtime| runtime.fault.clone());
+                    self.tell(&store, fault, &mut memory).await;
                 }
                 _ = draws.tick() => self.draw(&store, &memory).await,
                 _ = upkeeps.tick() => if let Err(error) = self.service.upkeep().await {
@@ -281,8 +289,8 @@ impl Control {
         use nodeweir_control::edges::Service as _;
         let state = self.service.state().await.unwrap_or_default();
         let (proxy, at) = (self.proxy.clone(), Timestamp::now());
-        let runtime =
-            Runtime { at, pid: std::process::id(), proxy, running: state.running, rejected: state.rejected, fault };
+        let (pid, gate_fault) = (std::process::id(), self.gate_fault.borrow().clone());
+        let runtime = Runtime { at, pid, proxy, running: state.running, rejected: state.rejected, fault, gate_fault };
         let same = |before: &Runtime| Runtime { at: before.at, ..runtime.clone() } == *before;
         if memory.runtime.as_ref().is_some_and(same) {
             return;

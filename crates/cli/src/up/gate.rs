@@ -1,7 +1,8 @@
 //! The gate's process beside the proxy: started, watched, started again, stopped last.
 
+use std::collections::VecDeque;
 use std::process::{ExitStatus, Stdio};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
@@ -10,10 +11,12 @@ use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, Buf
 use tokio::net::TcpStream;
 use tokio::process::{Child, Command};
 use tokio::sync::watch;
+use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
 use tracing::{error, warn};
 
 use super::screen::Screen;
+use crate::commands::is_gate_there;
 use crate::context::Context;
 
 /// How long a gate may take to stand before `up` goes on without it.
@@ -34,31 +37,56 @@ const PAUSES: [Duration; 5] = [
 /// Who lived longer than this starts at once again.
 const LIVED: Duration = Duration::from_secs(10);
 
-/// A gate that stands, or soon will.
+/// How often it is asked whether it is ready, and how long it may take to say so.
+const LOOK: Duration = Duration::from_secs(1);
+const ANSWER: Duration = Duration::from_secs(5);
+
+/// Lines that are kept of what it said.
+const WORDS: usize = 4;
+
+/// What a gate said last beside its log: why it cannot go on.
+type Words = Arc<Mutex<VecDeque<String>>>;
+
+/// A gate's process.
 pub(super) struct Gate {
     context: Context,
     screen: Arc<Screen>,
     child: Child,
     since: Instant,
+    /// Whole once the task has ended, which ends with the process.
+    words: Words,
+    shower: JoinHandle<()>,
+    fault: watch::Sender<Option<String>>,
 }
 
 impl Gate {
-    /// Starts it and waits until it stands. Errs if it ends instead, with what it said.
-    pub(super) async fn start(context: &Context, screen: &Arc<Screen>) -> Result<Self> {
-        let (child, said) = spawn(context, screen)?;
-        let mut gate = Self { context: context.clone(), screen: Arc::clone(screen), child, since: Instant::now() };
+    /// Starts it. What is wrong with it from then on, in words, is told to `fault`.
+    pub(super) fn start(context: &Context, screen: &Arc<Screen>, fault: watch::Sender<Option<String>>) -> Result<Self> {
+        // One that a killed `up` left behind has the address, and makes room for the new one.
+        if !is_gate_there(context) {
+            let admin = context.config.gate.admin;
+            std::net::TcpListener::bind(admin)
+                .with_context(|| format!("cannot listen on {admin} (`gate.admin`); is another program there?"))
+                .context("the gate cannot start")?;
+        }
+        let (child, words, shower) = spawn(context, screen)?;
+        let (context, screen) = (context.clone(), Arc::clone(screen));
+        Ok(Self { context, screen, child, since: Instant::now(), words, shower, fault })
+    }
+
+    /// Waits until it stands, or for so long that it may come later. Errs if it ends instead, with what it said.
+    pub(super) async fn stand(&mut self) -> Result<()> {
         tokio::select! {
-            ended = gate.child.wait() => {
+            ended = self.child.wait() => {
                 let ended = ended.context("cannot wait for the gate")?;
-                // What it said last is on its way.
-                let _ = timeout(Duration::from_secs(1), said).await;
-                bail!("the gate cannot start ({ended}); what it said stands above");
+                bail!("the gate cannot start ({ended}){}", self.last_words().await);
             }
-            stands = timeout(STAND, stands(context)) => if stands.is_err() {
+            stands = timeout(STAND, stands(&self.context)) => if stands.is_err() {
                 warn!("the gate does not stand yet; requests are refused until it does");
+                self.tell(Some("the gate does not stand yet; see its log".to_owned()));
             },
         }
-        Ok(gate)
+        Ok(())
     }
 
     /// Starts it again whenever it ends, until `stop` turns true; then stops it, and says whether it ended in order.
@@ -67,10 +95,14 @@ impl Gate {
         loop {
             let ended = tokio::select! {
                 ended = self.child.wait() => ended,
+                is_ready = look(&self.context) => {
+                    self.judge(is_ready, row);
+                    continue;
+                }
                 () = stopped(&mut stop) => return self.stop().await,
             };
             row = if self.since.elapsed() >= LIVED { 0 } else { row + 1 };
-            say_ended(ended);
+            self.say_ended(ended).await;
             loop {
                 let pause = PAUSES[row.min(PAUSES.len() - 1)];
                 tokio::select! {
@@ -78,20 +110,65 @@ impl Gate {
                     () = stopped(&mut stop) => return false,
                 }
                 match spawn(&self.context, &self.screen) {
-                    Ok((child, _)) => {
-                        (self.child, self.since) = (child, Instant::now());
+                    Ok((child, words, shower)) => {
+                        (self.child, self.words, self.shower, self.since) = (child, words, shower, Instant::now());
                         break;
                     }
                     Err(error) => {
                         row += 1;
                         error!("the gate cannot be started: {error:#}");
+                        self.tell(Some(format!("the gate cannot be started: {error:#}")));
                     }
                 }
             }
         }
     }
 
-    async fn stop(mut self) -> bool {
+    /// Concludes from whether it is ready, `row` times after it had ended early, whether all is well.
+    fn judge(&self, is_ready: bool, row: usize) {
+        let lived = self.since.elapsed();
+        if !is_ready && lived >= STAND {
+            let admin = self.context.config.gate.admin;
+            self.tell(Some(format!("the gate runs, but is not ready at {admin} (`gate.admin`); see its log")));
+        } else if is_ready && (row == 0 || lived >= LIVED) {
+            // One that ends again and again may be ready in between.
+            self.tell(None);
+        }
+    }
+
+    fn tell(&self, fault: Option<String>) {
+        self.fault.send_if_modified(|told| {
+            let is_news = *told != fault;
+            *told = fault;
+            is_news
+        });
+    }
+
+    async fn say_ended(&mut self, ended: std::io::Result<ExitStatus>) {
+        match ended {
+            Ok(status) => {
+                warn!(%status, "the gate has ended; it is started again");
+                let words = self.last_words().await;
+                self.tell(Some(format!("the gate has ended ({status}) and is started again{words}")));
+            }
+            Err(error) => {
+                error!(%error, "cannot wait for the gate");
+                self.tell(Some(format!("cannot wait for the gate: {error}")));
+            }
+        }
+    }
+
+    /// What it said last, after a colon, on one line; nothing if it said nothing.
+    async fn last_words(&mut self) -> String {
+        // They are on their way.
+        let _ = timeout(Duration::from_secs(1), &mut self.shower).await;
+        let words = self.words.lock().unwrap_or_else(PoisonError::into_inner);
+        let words = words.iter().map(|line| line.trim()).collect::<Vec<_>>().join(" ");
+        if words.is_empty() { words } else { format!(": {}", words.trim_start_matches("nodeweir: ")) }
+    }
+
+    /// Stops it, and says whether it ended in order.
+    pub(super) async fn stop(mut self) -> bool {
         let pid = self.child.id().and_then(|id| Pid::from_raw(i32::try_from(id).ok()?));
         if let Some(pid) = pid {
             // It may have ended by itself.
@@ -112,36 +189,49 @@ impl Gate {
     }
 }
 
-fn say_ended(ended: std::io::Result<ExitStatus>) {
-    match ended {
-        Ok(status) => warn!(%status, "the gate has ended; it is started again"),
-        Err(error) => error!(%error, "cannot wait for the gate"),
-    }
-}
-
-/// Starts this program as a gate. What it says is shown by the task that comes with it.
-fn spawn(context: &Context, screen: &Arc<Screen>) -> Result<(Child, tokio::task::JoinHandle<()>)> {
+/// Starts this program as a gate. What it says is shown by the task that comes with it, and the last of it is kept.
+fn spawn(context: &Context, screen: &Arc<Screen>) -> Result<(Child, Words, JoinHandle<()>)> {
     let program = std::env::current_exe().context("cannot find this program")?;
     let config = std::path::absolute(&context.file)?;
     let mut command = Command::new(program);
     command.arg("gate").arg("--config").arg(config);
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
-    // Ctrl-C in a terminal reaches the whole group; the gate stops after the proxy, when it is told.
-    command.process_group(0);
+    // Ctrl-C in a terminal reaches the whole group; the gate stops after the proxy, when it is told. Whoever gives up
+    // without telling it leaves none behind.
+    command.process_group(0).kill_on_drop(true);
     let mut child = command.spawn().context("cannot start the gate")?;
     let said = child.stderr.take().context("the gate has no error output")?;
-    let screen = Arc::clone(screen);
+    let words = Words::default();
+    let (screen, kept) = (Arc::clone(screen), Arc::clone(&words));
     let shower = tokio::spawn(async move {
         let mut lines = BufReader::new(said).lines();
         while let Ok(Some(line)) = lines.next_line().await {
+            if line.trim().is_empty() {
+                continue;
+            }
             if line.starts_with('{') {
                 screen.gate(&line);
-            } else if !line.trim().is_empty() {
+            } else {
                 warn!(line, "the gate says");
+                keep_word(&kept, line);
             }
         }
     });
-    Ok((child, shower))
+    Ok((child, words, shower))
+}
+
+fn keep_word(words: &Mutex<VecDeque<String>>, line: String) {
+    let mut words = words.lock().unwrap_or_else(PoisonError::into_inner);
+    words.push_back(line);
+    while words.len() > WORDS {
+        words.pop_front();
+    }
+}
+
+/// Asks it, after a while, whether it is ready.
+async fn look(context: &Context) -> bool {
+    sleep(LOOK).await;
+    matches!(timeout(ANSWER, is_ready(context)).await, Ok(Ok(true)))
 }
 
 /// Waits until the gate says that it is ready.

@@ -18,6 +18,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, watch};
 use tracing::{error, info, warn};
 
+use crate::commands::{is_gate_there, outlive_gate};
 use crate::context::{Context, DEMO};
 use crate::output::{Outcome, Output};
 use control::Control;
@@ -54,19 +55,30 @@ pub(crate) async fn run(context: Context, output: Output) -> Result<Outcome> {
     screen.open();
     info!(addresses = ?context.addresses(), proxy, state = %context.state.display(), "starting");
     let (stop_gate, gate_stops) = watch::channel(false);
+    let (tell_fault, gate_fault) = watch::channel(None);
     let gate = if context.config.gate.enabled {
-        let standing = tokio::select! {
-            standing = Gate::start(&context, &screen) => standing?,
-            _ = terminate.recv() => return Ok(Outcome::Fine),
-            _ = interrupt.recv() => return Ok(Outcome::Fine),
+        let mut gate = Gate::start(&context, &screen, tell_fault)?;
+        let is_ended = tokio::select! {
+            stands = gate.stand() => {
+                stands?;
+                false
+            }
+            _ = terminate.recv() => true,
+            _ = interrupt.recv() => true,
         };
-        Some(tokio::spawn(standing.keep(gate_stops)))
+        if is_ended {
+            gate.stop().await;
+            return Ok(Outcome::Fine);
+        }
+        Some(tokio::spawn(gate.keep(gate_stops)))
     } else {
         let listen = context.config.proxy.listen;
         warn!(%listen, "the gate is switched off: everybody who reaches this address may call, without key or limit");
+        tokio::spawn(end_gate(context.clone()));
         None
     };
-    let control = Control { context, object, prober, service: LocalService::new(supervisor), proxy, screen };
+    let service = LocalService::new(supervisor);
+    let control = Control { context, object, prober, service, proxy, screen, gate_fault };
     let ended = tokio::select! {
         ended = control.run() => ended,
         _ = terminate.recv() => Ok(()),
@@ -106,6 +118,15 @@ pub(crate) async fn demo(output: Output) -> Result<Outcome> {
     let outcome = run(context, output).await;
     serving.abort();
     outcome
+}
+
+/// Ends a gate that an earlier `up` left behind which was killed; nobody asks it any more.
+async fn end_gate(context: Context) {
+    if is_gate_there(&context)
+        && let Err(error) = outlive_gate(&context).await
+    {
+        warn!("an earlier gate goes on: {error:#}");
+    }
 }
 
 /// Every listed secret must have a usable value: without one the proxy's file could not be completed.

@@ -48,6 +48,9 @@ pub struct Runtime {
     pub running: Option<String>,
     /// A published revision that the proxy's checker rejected: its name and what the checker said.
     pub rejected: Option<(String, String)>,
+    /// What is wrong with the gate now.
+    #[serde(default)]
+    pub gate_fault: Option<String>,
     /// Anything else that is wrong now.
     pub fault: Option<String>,
 }

@@ -145,6 +145,7 @@ fn runtime(second: u64) -> Runtime {
         proxy: "nginx 1.30.6".to_owned(),
         running: Some("1-ab".to_owned()),
         rejected: Some(("2-cd".to_owned(), "no".to_owned())),
+        gate_fault: Some("the gate has ended".to_owned()),
         fault: None,
     }
 }
