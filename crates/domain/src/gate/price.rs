@@ -69,7 +69,7 @@ const ALCHEMY_DEFAULT: u64 = 20;
 pub struct Prices {
     /// Where prices come from that nothing overrides.
     pub table: Table,
-    /// The price of methods that neither stand below nor in the table.
+    /// The price of methods that neither stand below nor in the table; the table's own if `None`.
     pub default: Option<u64>,
     /// By method, on every network.
     pub methods: BTreeMap<String, u64>,
@@ -112,17 +112,53 @@ impl Prices {
     /// common one. Others are counted together, because clients can invent any number of them.
     pub fn knows(&self, method: &str) -> bool {
         FACTS.infura.methods.contains_key(method)
+            || FACTS.infura.networks.values().any(|own| own.contains_key(method))
             || FACTS.alchemy.methods.contains_key(method)
             || self.methods.contains_key(method)
             || self.networks.values().any(|own| own.contains_key(method))
     }
 }
 
+/// What Nexus names beside heavy methods and transactions, the ones that are asked most first. What nobody may call is
+/// left out.
+const STANDARD: [&str; 28] = [
+    "eth_call",
+    "eth_blockNumber",
+    "eth_chainId",
+    "eth_getBalance",
+    "eth_gasPrice",
+    "eth_getCode",
+    "eth_getStorageAt",
+    "eth_feeHistory",
+    "eth_maxPriorityFeePerGas",
+    "net_version",
+    "web3_clientVersion",
+    "eth_syncing",
+    "eth_blobBaseFee",
+    "eth_createAccessList",
+    "eth_getUncleByBlockHashAndIndex",
+    "eth_getUncleByBlockNumberAndIndex",
+    "eth_getUncleCountByBlockHash",
+    "eth_getUncleCountByBlockNumber",
+    "eth_getWork",
+    "eth_hashrate",
+    "eth_mining",
+    "eth_protocolVersion",
+    "eth_submitWork",
+    "eth_subscribe",
+    "eth_unsubscribe",
+    "net_listening",
+    "net_peerCount",
+    "web3_sha3",
+];
+
 fn nexus(method: &str, default: u64) -> u64 {
     const TRANSACTION: [&str; 3] = ["eth_sendRawTransaction", "eth_estimateGas", "eth_simulateV1"];
     const HEAVY: [&str; 7] =
         ["eth_getBlock", "eth_getTransaction", "eth_getLogs", "eth_getFilterLogs", "eth_getProof", "trace_", "debug_"];
-    if TRANSACTION.contains(&method) {
+    if STANDARD.contains(&method) {
+        1
+    } else if TRANSACTION.contains(&method) {
         10
     } else if HEAVY.iter().any(|start| method.starts_with(start)) {
         5
@@ -170,7 +206,33 @@ mod tests {
         prices.default = Some(3);
         assert_eq!(prices.price("polygon", "eth_call"), 7);
         assert_eq!(prices.price("ethereum", "eth_call"), 2);
-        assert_eq!(prices.price("polygon", "eth_chainId"), 3);
-        assert!(prices.knows("eth_call") && !prices.knows("made_up"));
+        assert_eq!(prices.price("polygon", "eth_chainId"), 1);
+        assert_eq!(prices.price("polygon", "made_up"), 3);
+    }
+
+    /// Once the default was also what `nexus` took for its own standard methods.
+    #[test]
+    fn the_default_is_for_methods_that_stand_nowhere() {
+        let price = |table, method| Prices { default: Some(7777), ..Prices::of(table) }.price("ethereum", method);
+        for table in Table::ALL {
+            assert_eq!(price(table, "made_up"), 7777, "{table:?}");
+            assert_ne!(price(table, "eth_chainId"), 7777, "{table:?}");
+        }
+        // Nexus has a price of its own for every method of Ethereum's that others price and that may be called.
+        let named = FACTS.infura.methods.keys().chain(FACTS.alchemy.methods.keys());
+        let ethereum = named.filter(|name| ["eth_", "net_", "web3_"].iter().any(|space| name.starts_with(space)));
+        for method in ethereum.filter(|name| crate::gate::method::is_allowed(name, [])) {
+            assert_ne!(price(Table::Nexus, method), 7777, "{method}");
+        }
+    }
+
+    #[test]
+    fn what_stands_in_a_table_has_a_name_in_reports() {
+        let mut prices = Prices::of(Table::Nexus);
+        prices.methods.insert("own_method".to_owned(), 2);
+        for method in STANDARD.into_iter().chain(["eth_getLogs", "eth_simulateV1", "linea_estimateGas", "own_method"]) {
+            assert!(prices.knows(method), "{method}");
+        }
+        assert!(!prices.knows("made_up") && !prices.knows("eth_getBlockMadeUp"));
     }
 }

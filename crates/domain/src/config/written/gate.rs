@@ -47,7 +47,7 @@ written! {
     PricesWritten {
         /// `nexus`, `infura` or `alchemy`.
         table: String = "nexus".to_owned(),
-        /// Of methods that stand nowhere. The table's own if left out.
+        /// Of methods that neither stand below nor in the table. The table's own if left out.
         default: Option<u64> = None,
         /// By method.
         methods: Keyed<u64> = Keyed::default(),
