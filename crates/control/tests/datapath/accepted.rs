@@ -52,7 +52,7 @@ fn a_thousand_nodes() {
         let rosters: Rosters = [(MAIN, 'a'), ("a-network-whose-name-is-32-long1", 'b')]
             .map(|(id, letter)| (id.parse().unwrap(), network(letter)))
             .into();
-        let most = "{shield: {requests_per_second: 1000000, connections: 1000000}}";
+        let most = "{shield: {requests_per_second: 1000000, connections: 65535}}";
         for gate in gates(kind, &["{}", "{when_away: open, listen: '[::1]:8082'}", most]) {
             let settings = Settings { gate, ..Settings::default() };
             accepts(kind, &render(&rosters, &config(kind, &rosters, 8080, &settings)));

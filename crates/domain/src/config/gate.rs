@@ -65,6 +65,6 @@ pub enum GateAddress {
 pub struct Shield {
     /// Requests per second; the burst is twice as much.
     pub requests_per_second: NonZeroU32,
-    /// Connections at a time.
+    /// Connections at a time, 1 to 65,535: nginx cannot count further.
     pub connections: NonZeroU32,
 }

@@ -26,6 +26,9 @@ const TIERS: [(&str, Option<u32>, Option<u64>); 5] = [
 /// The most that one call may cost.
 const MOST_PRICE: u64 = 1_000_000_000;
 
+/// The most connections of one address that nginx can count.
+const MOST_CONNECTIONS: u32 = 65_535;
+
 /// `networks` are all networks that are written.
 pub(super) fn gate(
     check: &mut Check,
@@ -69,7 +72,7 @@ pub(super) fn gate(
     }
     let shield = &written.shield;
     let shield = rate(check, "gate.shield.requests_per_second", shield.requests_per_second)
-        .zip(rate(check, "gate.shield.connections", shield.connections))
+        .zip(count(check, "gate.shield.connections", shield.connections, MOST_CONNECTIONS))
         .map(|(requests_per_second, connections)| Shield { requests_per_second, connections });
     if !(1..=1000).contains(&written.batch) {
         check.fault("gate.batch", "1 to 1000 is expected");
@@ -102,10 +105,14 @@ fn address(check: &mut Check, path: &str, text: &str, expected: &str) -> Option<
     Some(address)
 }
 
-fn rate(check: &mut Check, path: &str, count: u32) -> Option<NonZeroU32> {
-    let count = NonZeroU32::new(count).filter(|count| count.get() <= MOST_RATE);
+fn rate(check: &mut Check, path: &str, per_second: u32) -> Option<NonZeroU32> {
+    count(check, path, per_second, MOST_RATE)
+}
+
+fn count(check: &mut Check, path: &str, count: u32, most: u32) -> Option<NonZeroU32> {
+    let count = NonZeroU32::new(count).filter(|count| count.get() <= most);
     if count.is_none() {
-        check.fault(path, format!("1 to {MOST_RATE} is expected"));
+        check.fault(path, format!("1 to {most} is expected"));
     }
     count
 }
@@ -233,6 +240,14 @@ mod tests {
         assert_eq!(gate.tiers[&"own".parse().unwrap()].methods[0].as_str(), "debug_*");
     }
 
+    /// More was once taken for the most that nginx can count, and nobody was told.
+    #[test]
+    fn more_connections_than_nginx_can_count_are_refused() {
+        let with = |count| format!("{SMALL}gate:\n  shield:\n    connections: {count}\n");
+        assert_eq!(Config::read(&with(65_535)).unwrap().gate.shield.connections.get(), 65_535);
+        assert_eq!(faults(&with(65_536)), ["9 gate.shield.connections: 1 to 65535 is expected"]);
+    }
+
     #[test]
     fn every_fault_of_the_gate_is_told_with_its_line() {
         let text = format!(
@@ -249,7 +264,7 @@ mod tests {
                 "10 gate.admin: `proxy.listen` has the same port; give this one another",
                 "11 gate.trusted_proxies: \"10.0.0.0/99\" is not an address or range such as 192.0.2.7 or 10.0.0.0/8",
                 "12 gate.batch: 1 to 1000 is expected",
-                "14 gate.shield.connections: 1 to 1000000 is expected",
+                "14 gate.shield.connections: 1 to 65535 is expected",
                 "16 gate.prices.table: unknown value \"nexsus\"; expected nexus, infura or alchemy",
                 "18 gate.prices.methods.eth_*: a method's whole name is expected, such as eth_call",
                 "20 gate.prices.networks.etherium: \"etherium\" is not one of the networks; did you mean `ethereum`?",

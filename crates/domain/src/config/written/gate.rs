@@ -37,7 +37,7 @@ written! {
     ShieldWritten {
         /// Requests per second; the burst is twice as much.
         requests_per_second: u32 = 5000,
-        /// Connections at a time.
+        /// Connections at a time, 1 to 65535.
         connections: u32 = 1000,
     }
 }

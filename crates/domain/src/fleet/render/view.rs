@@ -208,8 +208,7 @@ impl GateView {
             trusted_proxies: gate.trusted_proxies.iter().map(ToString::to_string).collect(),
             requests_per_second,
             burst: 2 * u64::from(requests_per_second),
-            // nginx cannot count further.
-            connections: gate.shield.connections.get().min(65_535),
+            connections: gate.shield.connections.get(),
             connect_ms: 200,
             answer_ms: 2000,
         }
