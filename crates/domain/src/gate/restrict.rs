@@ -54,7 +54,8 @@ impl Restrictions {
 }
 
 /// Web pages that may call: `https://app.example.com`, `app.example.com` (by http or https), `*.example.com` (every
-/// host below it, not itself), each with a port where it is not the usual one.
+/// host below it, not itself), each with a port where it is not the usual one: browsers leave that out, so it means the
+/// same to write it or not.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct OriginPattern {
@@ -95,12 +96,23 @@ impl<'a> Origin<'a> {
     }
 }
 
+/// The port, unless it is the one that the scheme has anyway.
+fn unusual(scheme: &str, port: Option<u16>) -> Option<u16> {
+    let usual = match scheme {
+        "https" => 443,
+        "http" => 80,
+        _ => return port,
+    };
+    port.filter(|port| *port != usual)
+}
+
 impl OriginPattern {
     fn matches(&self, origin: &str) -> bool {
         let Some(Origin { scheme: Some(scheme), host, port }) = Origin::parse(origin) else { return false };
+        let scheme = scheme.to_ascii_lowercase();
         let right_scheme = match &self.scheme {
-            Some(own) => scheme.eq_ignore_ascii_case(own),
-            None => scheme.eq_ignore_ascii_case("https") || scheme.eq_ignore_ascii_case("http"),
+            Some(own) => scheme == *own,
+            None => scheme == "https" || scheme == "http",
         };
         let right_host = if self.below {
             let rest = host.len().checked_sub(self.host.len() + 1);
@@ -112,7 +124,7 @@ impl OriginPattern {
         } else {
             host.eq_ignore_ascii_case(&self.host)
         };
-        right_scheme && right_host && port == self.port
+        right_scheme && right_host && unusual(&scheme, port) == unusual(&scheme, self.port)
     }
 }
 
@@ -131,6 +143,7 @@ impl FromStr for OriginPattern {
         };
         let (below, rest) = rest.strip_prefix("*.").map_or((false, rest), |rest| (true, rest));
         let Origin { host, port, .. } = Origin::parse(rest).ok_or_else(bad)?;
+        let port = scheme.as_deref().map_or(port, |scheme| unusual(scheme, port));
         Ok(Self { scheme, below, host: host.to_owned(), port })
     }
 }
@@ -212,6 +225,28 @@ mod tests {
         let local = origins(&["localhost:3000", "http://[::1]:3000"]);
         assert!(local.allows_origin("http://localhost:3000") && local.allows_origin("http://[::1]:3000"));
         assert!(!local.allows_origin("http://localhost"));
+    }
+
+    /// Browsers leave out the port that a scheme has anyway, so a pattern with it once matched nothing.
+    #[test]
+    fn the_usual_port_may_be_written_or_not() {
+        for (pattern, good, bad) in [
+            ("https://a.example:443", &["https://a.example", "https://a.example:443"][..], "https://a.example:80"),
+            ("https://a.example", &["https://a.example:443", "HTTPS://a.example:443"], "https://a.example:444"),
+            ("http://a.example:80", &["http://a.example"], "http://a.example:443"),
+            ("http://[::1]:80", &["http://[::1]"], "http://[::1]:443"),
+            ("*.example:443", &["https://a.example", "http://a.example:443"], "http://a.example"),
+            ("a.example", &["https://a.example:443", "http://a.example:80"], "http://a.example:443"),
+        ] {
+            let only = origins(&[pattern]);
+            assert!(good.iter().all(|origin| only.allows_origin(origin)), "{pattern}");
+            assert!(!only.allows_origin(bad), "{pattern}");
+        }
+        for (written, meant) in [("https://a.example:443", "https://a.example"), ("http://*.b:80", "http://*.b")] {
+            assert_eq!(written.parse::<OriginPattern>().unwrap().to_string(), meant);
+        }
+        // Without a scheme it is a port like any other.
+        assert_eq!("a.example:443".parse::<OriginPattern>().unwrap().to_string(), "a.example:443");
     }
 
     #[test]
