@@ -4,6 +4,7 @@
 //! node's key), whatever the log format says, so lines are cleaned after they were printed and before anyone sees
 //! them.
 
+use std::borrow::Cow;
 use std::sync::{Arc, LazyLock, PoisonError, RwLock};
 
 use regex::Regex;
@@ -64,11 +65,9 @@ impl Redactor {
     /// One line without its line break, safe to show: no secret, no key, and no control character that a terminal
     /// would obey.
     pub fn line(&self, line: &str) -> String {
-        let mut clean = self.without_known(line);
-        for (form, by) in FORMS.iter() {
-            if let std::borrow::Cow::Owned(changed) = form.replace_all(&clean, *by) {
-                clean = changed;
-            }
+        let mut clean = self.without_secrets(line);
+        if clean.contains('%') {
+            clean = clean.split_inclusive(char::is_whitespace).map(|word| self.encoded(word)).collect();
         }
         if clean.chars().any(|c| c.is_control() && c != '\t') {
             clean = clean.chars().map(|c| if c.is_control() && c != '\t' { '\u{fffd}' } else { c }).collect();
@@ -79,6 +78,28 @@ impl Redactor {
     /// The same for several lines.
     pub fn text(&self, text: &str) -> String {
         text.lines().map(|line| self.line(line)).collect::<Vec<_>>().join("\n")
+    }
+
+    fn without_secrets(&self, text: &str) -> String {
+        let mut clean = self.without_known(text);
+        for (form, by) in FORMS.iter() {
+            if let Cow::Owned(changed) = form.replace_all(&clean, *by) {
+                clean = changed;
+            }
+        }
+        clean
+    }
+
+    /// One word, which is what a request's path is to a log. nginx finds a key in `/v%33/%6ew_...` too, because it
+    /// decodes a path before it looks at it. Which letters of the word are the key's would have to be counted, so it
+    /// goes as a whole.
+    fn encoded<'a>(&self, word: &'a str) -> Cow<'a, str> {
+        let path = word.trim_matches(|c: char| c.is_whitespace() || matches!(c, '"' | '\'' | ','));
+        let plain = decoded(path);
+        if plain == path || self.without_secrets(&plain) == plain {
+            return Cow::Borrowed(word);
+        }
+        Cow::Owned(word.replace(path, REDACTED))
     }
 
     fn without_known(&self, line: &str) -> String {
@@ -96,6 +117,22 @@ impl Redactor {
         }
         clean
     }
+}
+
+/// The text with what stands in it as `%` and two hexadecimal digits.
+fn decoded(text: &str) -> String {
+    let digit = |byte: u8| char::from(byte).to_digit(16).and_then(|digit| u8::try_from(digit).ok());
+    let mut rest = text.as_bytes();
+    let mut plain = Vec::with_capacity(rest.len());
+    while let [first, after @ ..] = rest {
+        let byte = match after {
+            [high, low, ..] if *first == b'%' => digit(*high).zip(digit(*low)).map(|(high, low)| high << 4 | low),
+            _ => None,
+        };
+        plain.push(byte.unwrap_or(*first));
+        rest = if byte.is_some() { &after[2..] } else { after };
+    }
+    String::from_utf8_lossy(&plain).into_owned()
 }
 
 /// Shows nothing of what it knows.
@@ -162,6 +199,39 @@ mod tests {
             (format!("cut off at {}", &NODES[..10]), "cut off at [redacted]"),
         ] {
             assert_eq!(clean(&line), expected, "{line}");
+        }
+    }
+
+    /// nginx quotes a path as the client wrote it and decodes it to find the key.
+    #[test]
+    fn a_percent_encoded_key_is_taken_out() {
+        let line = |path: &str| {
+            format!(
+                "2026/03/01 10:00:00 [error] 17#17: *42 connect() failed (111: Connection refused) while connecting to \
+                 upstream, client: 203.0.113.7, server: , request: \"POST {path} HTTP/1.1\", upstream: \
+                 \"http://192.0.2.1:8545/\", host: \"rpc.example.org\""
+            )
+        };
+        let bare = &CLIENTS[3..];
+        for path in [
+            format!("/ethereum/v%33/%6ew_{bare}"),
+            format!("/ethereum/%763/n%77%5F{bare}?a=b%20c"),
+            format!("/ethereum%2f%76%33%2F{CLIENTS}"),
+            format!("/other/%6E%57%5f{bare}"),
+            format!("/v%33/%zz{bare}%"),
+            format!("/v%33/%ff{bare}"),
+            format!("/v%33/%20{bare}"),
+            format!("/node/0%31{}", &NODES[2..]),
+        ] {
+            assert_eq!(clean(&line(&path)), line("[redacted]"), "{path}");
+            assert_eq!(clean(&format!("GET {path} HTTP/1.1")), "GET [redacted] HTTP/1.1");
+            assert_eq!(clean(&format!("referrer: \"http://a{path}\", x")), "referrer: \"[redacted]\", x");
+        }
+        // A key in plain letters leaves the rest of its path, and what only looks encoded stays.
+        let path = format!("/a%20b/v3/{CLIENTS}");
+        assert_eq!(clean(&line(&path)), line("/a%20b/v3/[redacted]"));
+        for path in ["/a%20b", "/v%34/x", "/100%/v", "/%6ew/v%3"] {
+            assert_eq!(clean(&line(path)), line(path));
         }
     }
 
