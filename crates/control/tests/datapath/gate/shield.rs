@@ -16,6 +16,7 @@ fn expect_shed(reply: &Reply) {
     let body = reply.json();
     assert_eq!((&body["id"], body["error"]["code"].as_i64()), (&serde_json::Value::Null, Some(-32005)));
     assert_eq!(body["error"]["data"]["code"], "RATE_LIMIT_EXCEEDED");
+    assert_eq!(body["error"]["data"]["rate"]["backoff_seconds"], 1);
     assert_eq!((reply.header("X-RateLimit-Limit"), reply.header("X-Credits-Cost")), (None, None));
     reply.expect_usual_headers();
 }

@@ -19,19 +19,34 @@ pub struct Answer {
     pub nginx: &'static [u16],
     /// The same for HAProxy.
     pub haproxy: &'static [u16],
+    /// Requests per second that are allowed, if the answer is about that. How many came is not known to the proxy.
+    pub allowed_rps: Option<u32>,
 }
 
 impl Answer {
     /// The body. It holds neither a quote of the kind `'` nor a `$`, a `%`, a backslash or a line break, so that it
     /// can stand between single quotes in either file.
     pub fn body(&self) -> String {
-        let error = json!({"code": self.rpc_code, "message": self.message, "data": {"code": self.code}});
+        let mut data = json!({"code": self.code});
+        if let Some(allowed_rps) = self.allowed_rps {
+            data["rate"] = json!({"backoff_seconds": 1, "allowed_rps": allowed_rps});
+        }
+        let error = json!({"code": self.rpc_code, "message": self.message, "data": data});
         format!(r#"{{"jsonrpc":"2.0","id":null,"error":{error}}}"#)
     }
 }
 
 const fn refusal(name: &'static str, status: u16, message: &'static str) -> Answer {
-    Answer { name, status, code: "INVALID_REQUEST", rpc_code: -32600, message, nginx: &[], haproxy: &[] }
+    Answer {
+        name,
+        status,
+        code: "INVALID_REQUEST",
+        rpc_code: -32600,
+        message,
+        nginx: &[],
+        haproxy: &[],
+        allowed_rps: None,
+    }
 }
 
 /// Every answer there is.
@@ -68,6 +83,7 @@ pub const ANSWERS: [Answer; 14] = [
         message: "no node answers for this network now, try again",
         nginx: &[500, 502, 503],
         haproxy: &[500, 502, 503],
+        allowed_rps: None,
     },
     Answer {
         name: "late",
@@ -77,30 +93,36 @@ pub const ANSWERS: [Answer; 14] = [
         message: "no node answered in time",
         nginx: &[504],
         haproxy: &[504],
+        allowed_rps: None,
     },
 ];
 
-/// What nginx says beside those while the gate is on: before it is asked, or because it cannot be asked.
-pub const GATE_ANSWERS: [Answer; 2] = [
-    Answer {
-        name: "limited",
-        status: 429,
-        code: "RATE_LIMIT_EXCEEDED",
-        rpc_code: -32005,
-        message: "rate limit exceeded, try again in 1s",
-        nginx: &[429],
-        haproxy: &[],
-    },
-    Answer {
-        name: "gate-unavailable",
-        status: 503,
-        code: "GATE_UNAVAILABLE",
-        rpc_code: -32603,
-        message: "keys cannot be checked now, try again",
-        nginx: &[],
-        haproxy: &[],
-    },
-];
+/// What nginx says beside those while the gate is on: before it is asked, or because it cannot be asked. `allowed_rps`
+/// are the requests per second that the shield lets one address make.
+pub const fn gate_answers(allowed_rps: u32) -> [Answer; 2] {
+    [
+        Answer {
+            name: "limited",
+            status: 429,
+            code: "RATE_LIMIT_EXCEEDED",
+            rpc_code: -32005,
+            message: "rate limit exceeded, try again in 1s",
+            nginx: &[429],
+            haproxy: &[],
+            allowed_rps: Some(allowed_rps),
+        },
+        Answer {
+            name: "gate-unavailable",
+            status: 503,
+            code: "GATE_UNAVAILABLE",
+            rpc_code: -32603,
+            message: "requests cannot be authorised now, try again",
+            nginx: &[],
+            haproxy: &[],
+            allowed_rps: None,
+        },
+    ]
+}
 
 /// Statuses of a node that are no answer to the client's request but a fault of the node, of its credentials or of
 /// its address: the next one is tried, and the client never sees them. A 400 or 500 is not among them, because some
@@ -193,10 +215,11 @@ pub(super) const EXPOSED: &str = "Retry-After, X-Request-Id, X-RateLimit-Limit, 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::gate::refusal::Refusal;
 
     #[test]
     fn bodies_stand_between_quotes_in_either_file() {
-        for answer in ANSWERS.into_iter().chain(GATE_ANSWERS) {
+        for answer in ANSWERS.into_iter().chain(gate_answers(5000)) {
             let body = answer.body();
             assert!(!body.contains(['\'', '$', '%', '\\', '\n']), "{body}");
             let read: serde_json::Value = serde_json::from_str(&body).unwrap();
@@ -206,9 +229,28 @@ mod tests {
     }
 
     #[test]
+    fn who_is_too_fast_is_told_what_is_known_of_it() {
+        let [limited, _] = gate_answers(40);
+        let read: serde_json::Value = serde_json::from_str(&limited.body()).unwrap();
+        let rate = json!({"backoff_seconds": 1, "allowed_rps": 40});
+        assert_eq!(read["error"]["data"], json!({"code": "RATE_LIMIT_EXCEEDED", "rate": rate}));
+    }
+
+    /// Clients see the gate's answer, or this one while the gate is away.
+    #[test]
+    fn the_gate_says_the_same() {
+        let ours: Vec<_> = ANSWERS.into_iter().chain(gate_answers(1)).collect();
+        for refusal in [Refusal::UpstreamUnavailable, Refusal::UpstreamTimeout, Refusal::GateUnavailable] {
+            let answer = ours.iter().find(|answer| answer.code == refusal.code()).unwrap();
+            let of_gate = (refusal.status(), refusal.rpc_code(), refusal.message());
+            assert_eq!((answer.status, answer.rpc_code, answer.message.to_owned()), of_gate);
+        }
+    }
+
+    #[test]
     fn each_status_has_one_answer() {
         for pick in [(|a: &Answer| a.nginx) as fn(&Answer) -> &'static [u16], |a| a.haproxy] {
-            let mut all: Vec<_> = ANSWERS.iter().chain(&GATE_ANSWERS).flat_map(pick).collect();
+            let mut all: Vec<_> = ANSWERS.into_iter().chain(gate_answers(1)).flat_map(|answer| pick(&answer)).collect();
             all.sort();
             let count = all.len();
             all.dedup();

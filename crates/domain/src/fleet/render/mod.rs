@@ -15,7 +15,7 @@ mod view;
 use crate::config::{Config, ProxyKind};
 use crate::fleet::roster::Rosters;
 
-pub use answers::{ANSWERS, Answer, GATE_ANSWERS};
+pub use answers::{ANSWERS, Answer, gate_answers};
 pub use view::{At, GateView, Group, Hop, NetworkView, Server, View};
 
 /// Stands in the body where the running proxy shall say which revision it runs.

@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use askama::Template;
 
 use super::REVISION;
-use super::answers::{ANSWERS, Answer, EXPOSED, FAILED, GATE_ANSWERS, HIDDEN, OF_THE_GATE, VERDICT};
+use super::answers::{ANSWERS, Answer, EXPOSED, FAILED, HIDDEN, OF_THE_GATE, VERDICT, gate_answers};
 use super::view::{At, GateView, Group, Hop, View};
 use crate::config::GateAddress;
 use crate::name::NetworkId;
@@ -116,7 +116,7 @@ pub(super) fn render(view: &View) -> String {
         }
     }
     let is_gated = view.gate.is_some();
-    let of_gate = |all: &'static [_]| all.iter().copied().take(if is_gated { all.len() } else { 0 });
+    let of_gate = view.gate.as_ref().map(|gate| gate_answers(gate.requests_per_second));
     let connections = usize::try_from(view.connections).unwrap_or(usize::MAX);
     let template = Nginx {
         view,
@@ -130,7 +130,7 @@ pub(super) fn render(view: &View) -> String {
             .map(|group| (format!("{}:{}", group.kind, group.network), format!("@{}-fallback", group.kind)))
             .collect(),
         groups,
-        answers: ANSWERS.into_iter().chain(of_gate(&GATE_ANSWERS)).collect(),
+        answers: ANSWERS.into_iter().chain(of_gate.into_iter().flatten()).collect(),
         unavailable: if is_gated { "@unavailable" } else { "/-/unavailable" },
         late: if is_gated { "@late" } else { "/-/late" },
         refusals: REFUSALS,
