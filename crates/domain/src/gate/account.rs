@@ -60,14 +60,14 @@ pub struct Rules {
 }
 
 impl Rules {
-    /// The rules for a monthly grant.
+    /// The rules for a monthly grant, of which `overdraft_percent` may be overdrawn.
     ///
     /// Direct charging costs a write per request, so at most 1,000 of them a month, and it begins late enough that a
-    /// share of what is left would be too small to be worth a lease. The overdraft is 2 % of the month: more than a
-    /// tier's full rate spends in ten minutes, at two credits a request. 16 leases are all that most installations ever
+    /// share of what is left would be too small to be worth a lease. 16 leases are all that most installations ever
     /// have at a time, and keep a row near a kilobyte, which is what a store may charge a write by.
-    pub fn of(monthly_grant: u64) -> Self {
-        Self { direct_below: 1000, overdraft: monthly_grant / 50, remember: 16 }
+    pub fn of(monthly_grant: u64, overdraft_percent: u8) -> Self {
+        let overdraft = u128::from(monthly_grant) * u128::from(overdraft_percent) / 100;
+        Self { direct_below: 1000, overdraft: u64::try_from(overdraft).unwrap_or(u64::MAX), remember: 16 }
     }
 }
 

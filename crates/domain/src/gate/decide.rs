@@ -48,11 +48,10 @@ impl Rights {
         let allowance = tier.and_then(|tier| project.allowance(tier));
         let credits_per_month = allowance.map_or(0, |allowance| allowance.credits_per_month);
         let of_tier = tier.map_or(&[][..], |tier: &Tier| &tier.methods);
-        let overdraft = u128::from(credits_per_month) * u128::from(gate.overdraft_percent) / 100;
         Self {
             quota: allowance.map(|allowance| Quota::of(allowance.requests_per_second)),
             credits_per_month,
-            rules: Rules { overdraft: u64::try_from(overdraft).unwrap_or(u64::MAX), ..Rules::of(credits_per_month) },
+            rules: Rules::of(credits_per_month, gate.overdraft_percent),
             methods: of_tier.iter().chain(&project.methods).cloned().collect(),
             websocket: project.websocket || tier.is_some_and(|tier| tier.websocket),
         }

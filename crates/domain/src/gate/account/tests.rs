@@ -52,6 +52,13 @@ fn a_lease_is_ten_seconds_of_spending_and_a_share_of_half_of_what_is_left() {
 }
 
 #[test]
+fn the_overdraft_is_a_percentage_of_the_month() {
+    let overdraft = |grant, percent| Rules::of(grant, percent).overdraft;
+    assert_eq!((overdraft(1_000_000, 2), overdraft(1_000_000, 10), overdraft(1_000_000, 0)), (20_000, 100_000, 0));
+    assert_eq!((overdraft(u64::MAX, 100), overdraft(u64::MAX, 255)), (u64::MAX, u64::MAX));
+}
+
+#[test]
 fn settling_books_returns_and_leases_in_one_step() {
     let (account, terms) = account(100_000).settle(&id("a"), &report(1, 0, 0), ask(&[], 500, 1), &RULES, NOON);
     assert_eq!((terms.amount, columns(&account)), (500, (0, 0, 500, 99_500)));
