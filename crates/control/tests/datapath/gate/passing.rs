@@ -135,6 +135,15 @@ async fn notifications_alone_are_answered_with_nothing() {
     // And what fails is said as ever.
     rig.node.now(Does::Say(503, ""));
     assert_eq!(rig.call("/main/v3/nw_quiet").await.json()["reason"], "upstream-unavailable");
+    let body = r#"{"jsonrpc":"2.0","method":"eth_call"}"#;
+    let reply = request(rig.port(), "POST", "/main/v3/nw_quiet", &[], body).await;
+    assert_eq!((reply.status, reply.header("X-Credits-Cost")), (204, Some("0")), "{reply:?}");
+    let id = reply.header("X-Request-Id").unwrap().to_owned();
+    let line = until("it is logged", async || {
+        let log = rig.used(1).await;
+        log.into_iter().find(|line| line["request_id"] == id.as_str())
+    });
+    assert_eq!(line.await["status"], 503, "or nobody would give back what it cost");
     // A node that answers nevertheless is not silenced.
     rig.node.now(Does::Answer);
     assert_eq!(rig.call("/main/v3/nw_quiet").await.answered_by(), "node");

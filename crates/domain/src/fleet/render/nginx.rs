@@ -52,12 +52,20 @@ struct Refusal {
     reason: &'static str,
     /// The answer of our own if it cannot be had.
     otherwise: &'static str,
+    /// How a request that had been let pass counts then, whatever the answer's status is: nobody is told anything who
+    /// sent only notifications.
+    counts_as: Option<u16>,
 }
 
 const REFUSALS: [Refusal; 3] = [
-    Refusal { location: "@refused", reason: "$gate_refusal", otherwise: "gate-unavailable" },
-    Refusal { location: "@unavailable", reason: "upstream-unavailable", otherwise: "unavailable" },
-    Refusal { location: "@late", reason: "upstream-timeout", otherwise: "late" },
+    Refusal { location: "@refused", reason: "$gate_refusal", otherwise: "gate-unavailable", counts_as: None },
+    Refusal {
+        location: "@unavailable",
+        reason: "upstream-unavailable",
+        otherwise: "unavailable",
+        counts_as: Some(503),
+    },
+    Refusal { location: "@late", reason: "upstream-timeout", otherwise: "late", counts_as: Some(504) },
 ];
 
 impl GateView {
