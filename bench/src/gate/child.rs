@@ -95,6 +95,7 @@ async fn full(stopping: watch::Receiver<bool>) -> anyhow::Result<()> {
         log: PathBuf::from("usage"),
         sidecar: format!("bench-{}", std::process::id()).parse()?,
         log_name: "bench".parse()?,
+        ages: nodeweir_sidecar::Ages::default(),
     };
     nodeweir_sidecar::run(settings, SqliteStore::open(Path::new(STORE))?, stopping).await
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use nodeweir_domain::gate::key::Secret;
-use nodeweir_sidecar::{Gate, Question, Verdict};
+use nodeweir_sidecar::{Ages, Gate, Question, Verdict};
 use nodeweir_store::sqlite::SqliteStore;
 use tokio::runtime::{Builder, Runtime};
 
@@ -33,7 +33,7 @@ pub(crate) fn measure() -> anyhow::Result<()> {
     let folder = tempfile::tempdir()?;
     let (store, secrets) = runtime.block_on(setting::store_with(&folder.path().join("state.db"), KEYS))?;
     let config = Arc::new(setting::read_config(&setting::config(true, Ports { proxy: 1, admin: 2 }))?);
-    let gate = Arc::new(Gate::new(config, store, "bench".parse()?));
+    let gate = Arc::new(Gate::new(config, store, "bench".parse()?, Ages::default()));
 
     let case = |what, body, allowed: Option<u64>| Case { what, body, allowed: allowed.map(Duration::from_micros) };
     let cases = [

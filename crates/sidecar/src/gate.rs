@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use futures_util::{StreamExt as _, stream};
 use nodeweir_domain::config::Config;
 use nodeweir_domain::gate::account::Period;
 use nodeweir_domain::gate::decide::{self, Caller, Circumstances, Held, Passed, Permit};
@@ -15,7 +16,7 @@ use nodeweir_domain::name::{ProjectId, SidecarId};
 use nodeweir_store::GateStore;
 
 use crate::clock::{Clock, Now};
-use crate::keys::{Keys, Known, Looked};
+use crate::keys::{Ages, Keys, Known, Looked};
 use crate::metrics::Metrics;
 use crate::named;
 use crate::purses::Ledger;
@@ -23,6 +24,9 @@ use crate::question::{Identity, Question, Verdict};
 
 /// JSON may be nested so deeply.
 const DEPTH: usize = 32;
+
+/// Projects that are settled at a time.
+const SETTLINGS: usize = 8;
 
 /// How often a request asks the ledger again before it is told to come back.
 const TOP_UPS: usize = 3;
@@ -41,13 +45,13 @@ pub struct Gate<S> {
 
 impl<S: GateStore + 'static> Gate<S> {
     /// A gate that knows nothing yet. No other has ever had the name `sidecar`.
-    pub fn new(config: Arc<Config>, store: S, sidecar: SidecarId) -> Self
+    pub fn new(config: Arc<Config>, store: S, sidecar: SidecarId, ages: Ages) -> Self
     where
         S: Clone,
     {
         let limits = Limits { batch: config.gate.batch as usize, depth: DEPTH };
         let (clock, metrics) = (Clock::start(), Arc::new(Metrics::new()));
-        let keys = Arc::new(Keys::new(store.clone(), Arc::clone(&config), clock, Arc::clone(&metrics)));
+        let keys = Arc::new(Keys::new(store.clone(), Arc::clone(&config), ages, clock, Arc::clone(&metrics)));
         let ledger = Ledger { store, sidecar, clock, metrics: Arc::clone(&metrics) };
         Self { config, keys, ledger, clock, metrics, limits, buckets: Mutex::default() }
     }
@@ -109,6 +113,7 @@ impl<S: GateStore + 'static> Gate<S> {
             at: now.at,
         };
         let prices = &self.config.gate.prices;
+        let refused = || call.map_or_else(websocket, |call| named::refused(call, prices));
         let permit = match call {
             Some(call) => decide::permit(call, &caller, &about, prices),
             None => decide::permit_websocket(&caller, &about),
@@ -119,7 +124,7 @@ impl<S: GateStore + 'static> Gate<S> {
                 // A key that does not hold any more is told nothing of its project.
                 let is_active = !matches!(refusal, Refusal::KeyInactive { .. });
                 let (level, credits) = if is_active { self.left(known, now) } else { (None, None) };
-                return Verdict::Refuse { who: Some(who), refusal, level, credits };
+                return Verdict::Refuse { who: Some(who), refusal, level, credits, methods: refused() };
             }
         };
         match self.spend(&permit, known, now).await {
@@ -127,22 +132,19 @@ impl<S: GateStore + 'static> Gate<S> {
                 if passed.is_overdraft {
                     self.metrics.overdraft.inc_by(permit.cost);
                 }
-                let methods = call.map_or_else(
-                    || format!("{}:1:0", decide::WEBSOCKET),
-                    |call| named::methods(call, question.network, prices),
-                );
+                let methods = call.map_or_else(websocket, |call| named::methods(call, question.network, prices));
                 let is_quiet = call.is_some_and(Call::is_quiet);
                 Verdict::Pass { who, passed, cost: permit.cost, methods, is_quiet }
             }
             Err((refusal, level)) => {
                 let credits = known.payer.with_purse(&known.rights, now, |purse| purse.remaining());
-                Verdict::Refuse { who: Some(who), refusal, level: Some(level), credits }
+                Verdict::Refuse { who: Some(who), refusal, level, credits, methods: refused() }
             }
         }
     }
 
-    async fn spend(&self, permit: &Permit, known: &Known, mut now: Now) -> Result<Passed, (Refusal, Level)> {
-        let mut last = None;
+    async fn spend(&self, permit: &Permit, known: &Known, begun: Now) -> Result<Passed, (Refusal, Option<Level>)> {
+        let mut now = begun;
         for _ in 0..=TOP_UPS {
             let spent = {
                 let mut buckets = self.buckets.lock().unwrap_or_else(PoisonError::into_inner);
@@ -152,18 +154,15 @@ impl<S: GateStore + 'static> Gate<S> {
             };
             match spent {
                 Ok(passed) => return Ok(passed),
-                Err(Held::Refused(refusal, level)) => return Err((refusal, level)),
-                Err(Held::TopUp(level)) => {
-                    last = Some(level);
-                    known.payer.top_up(&self.ledger, &known.rights, permit.cost, now).await;
-                    now = self.clock.now();
-                }
-                Err(Held::Closed) => now = self.clock.now(),
+                Err(Held::Refused(refusal, level)) => return Err((refusal, Some(level))),
+                Err(Held::TopUp(_)) => known.payer.top_up(&self.ledger, &known.rights, permit.cost, begun).await,
+                // Its month ended just now.
+                Err(Held::Closed) => {}
             }
+            now = self.clock.now();
         }
         // Others took what was leased each time.
-        let level = last.unwrap_or(Level { limit: 0, remaining: 0, reset_after: std::time::Duration::ZERO, burst: 0 });
-        Err((Refusal::GateUnavailable, level))
+        Err((Refusal::GateUnavailable, self.left(known, now).0))
     }
 
     /// What a key has left of its rate, and its project of its credits, as far as that is known. Takes nothing.
@@ -199,8 +198,18 @@ impl<S: GateStore + 'static> Gate<S> {
 
     /// Settles what projects spent, for those that need it. Told to `give_back`, it leaves nothing leased.
     pub async fn settle(&self, give_back: bool) {
-        for payer in self.keys.payers() {
-            payer.settle(&self.ledger, give_back).await;
-        }
+        let all = stream::iter(self.keys.payers());
+        // A store that hangs holds up those of its turn, and not all one after the other.
+        all.for_each_concurrent(SETTLINGS, async |payer| payer.settle(&self.ledger, give_back).await).await;
     }
+
+    /// Whether nothing is leased, and the ledger knows all that was spent.
+    pub(crate) fn is_settled(&self) -> bool {
+        self.keys.payers().iter().all(|payer| payer.is_empty())
+    }
+}
+
+/// The opening of a WebSocket, where calls stand in the access log.
+fn websocket() -> String {
+    format!("{}:1:0", decide::WEBSOCKET)
 }

@@ -1,8 +1,8 @@
-//! Keys and projects that were looked up, so that the way of a request meets the store once per key and [`FRESH`].
+//! Keys and projects that were looked up, so that the way of a request meets the store once per key and [`Ages::fresh`].
 //!
-//! An entry is good for [`FRESH`]. Then it is still used while it is read anew beside the request, and from [`STALE`]
-//! on the request waits for that, so a revocation is effective within `STALE` and the length of a look-up. While the
-//! store is away, keys that are known go on being served, and unknown ones are told to come again (503, not 401).
+//! An entry is good while it is [`Ages::fresh`]. Then it is still used while it is read anew beside the request, and from
+//! [`Ages::stale`] on the request waits for that, so a revocation is effective within `stale` and the length of a look-up.
+//! While the store is away or slow, nobody waits who is known, and unknown keys are told to come again (503, not 401).
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -17,26 +17,36 @@ use nodeweir_domain::gate::restrict::Restrictions;
 use nodeweir_domain::name::ProjectId;
 use nodeweir_store::{GateStore, StoreError};
 use quick_cache::sync::Cache;
-use tokio::sync::Semaphore;
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, SemaphorePermit};
 use tokio::time::timeout;
-use tracing::warn;
+use tracing::{info, warn};
 
 use crate::clock::{Clock, Now};
 use crate::metrics::{CallOutcome, Metrics};
 use crate::purses::Payer;
 
-/// How long an entry is used without another look. With a look-up per key and 10 s, 100,000 hot keys are 10,000 reads a
-/// second at worst, which the embedded store does on half a core.
-const FRESH: Duration = Duration::from_secs(10);
+/// How old an entry may be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Ages {
+    /// Until then it is used without another look.
+    pub fresh: Duration,
+    /// From then on a request waits for the look-up.
+    pub stale: Duration,
+}
 
-/// From this age on a request waits for the look-up. Below the 30 s within which a revocation is effective.
-const STALE: Duration = Duration::from_secs(20);
+impl Default for Ages {
+    /// With a look-up per key and 10 s, 100,000 hot keys are 10,000 reads a second at worst, which the embedded store does
+    /// on half a core. 20 s are below the 30 s within which a revocation is effective.
+    fn default() -> Self {
+        Self { fresh: Duration::from_secs(10), stale: Duration::from_secs(20) }
+    }
+}
 
 /// How long it is believed that there is no such key. Short, so that a new key works soon wherever it was tried early;
 /// long enough that a client that repeats a wrong key costs nothing.
 const UNKNOWN: Duration = Duration::from_secs(10);
 
-/// How long a request waits for the store. Below nginx's patience with the gate.
+/// How long a request waits for the store, for all that it needs of it. Below nginx's patience with the gate.
 pub(crate) const PATIENCE: Duration = Duration::from_millis(1500);
 
 /// Keys that are held. Each takes about 200 bytes.
@@ -45,17 +55,25 @@ const KEYS: usize = 200_000;
 /// Keys that are known not to be there.
 const UNKNOWN_KEYS: usize = 50_000;
 
-/// Look-ups at a time: a flood of unknown keys waits for itself, and not before the look-ups of refreshed ones.
+/// First look-ups at a time: a flood of unknown keys waits for itself.
 const LOOKUPS: usize = 16;
 
-/// Look-ups that may wait; beyond, clients are told to come again.
+/// First look-ups that may wait; beyond, clients are told to come again. As many known keys may wait to be read anew; the
+/// others are when they are asked for the next time.
 const PLACES: usize = 1024;
 
-/// Keys that are read anew at a time, at most.
-const TURNS: usize = 64;
+/// Known keys that are read anew at a time. They do not wait behind unknown ones, or a flood of those would keep a
+/// revocation from being seen.
+const REFRESHES: usize = 16;
 
-/// How long nobody waits for a store that has just failed, where there is an older answer.
-const AWAY: Duration = Duration::from_secs(2);
+/// How long the store has for reading a known key anew, beside requests.
+const REFRESH: Duration = Duration::from_secs(10);
+
+/// Those who wait for a key to be read anew share so many bells.
+const BELLS: usize = 64;
+
+/// How long a store that has just failed is left alone.
+const AWAY: Duration = Duration::from_millis(250);
 
 /// What is kept of a key. Small, because there are many: what most keys do not have is behind one pointer.
 #[derive(Debug)]
@@ -88,17 +106,20 @@ pub(crate) struct Keys<S> {
     metrics: Arc<Metrics>,
     known: Cache<KeyDigest, Arc<Known>>,
     unknown: Cache<KeyDigest, Duration>,
+    ages: Ages,
     lookups: Semaphore,
     places: Semaphore,
-    /// Whoever reads a key anew has the turn of its first byte.
-    turns: [tokio::sync::Mutex<()>; TURNS],
-    /// When the store failed last, in nanoseconds since this process started; 0 if never.
+    refreshes: Semaphore,
+    refreshing: Arc<Semaphore>,
+    /// Rung when a key with that first byte was read anew, or could not be.
+    bells: [Notify; BELLS],
+    /// When the store failed last, in nanoseconds since this process started; 0 if it answered since, and in time.
     failed: AtomicU64,
     payers: Mutex<HashMap<ProjectId, Arc<Payer>>>,
 }
 
 impl<S: GateStore + 'static> Keys<S> {
-    pub(crate) fn new(store: S, config: Arc<Config>, clock: Clock, metrics: Arc<Metrics>) -> Self {
+    pub(crate) fn new(store: S, config: Arc<Config>, ages: Ages, clock: Clock, metrics: Arc<Metrics>) -> Self {
         Self {
             store,
             config,
@@ -106,9 +127,12 @@ impl<S: GateStore + 'static> Keys<S> {
             metrics,
             known: Cache::new(KEYS),
             unknown: Cache::new(UNKNOWN_KEYS),
+            ages,
             lookups: Semaphore::new(LOOKUPS),
             places: Semaphore::new(PLACES),
-            turns: std::array::from_fn(|_| tokio::sync::Mutex::default()),
+            refreshes: Semaphore::new(REFRESHES),
+            refreshing: Arc::new(Semaphore::new(PLACES)),
+            bells: std::array::from_fn(|_| Notify::new()),
             failed: AtomicU64::new(0),
             payers: Mutex::default(),
         }
@@ -145,113 +169,170 @@ impl<S: GateStore + 'static> Keys<S> {
         self.metrics.keys.set(i64::try_from(self.known.len()).unwrap_or(i64::MAX));
     }
 
-    /// The key with this digest.
-    pub(crate) async fn find(self: &Arc<Self>, digest: KeyDigest, now: Now) -> Looked {
+    /// The key with this digest. `begun` is when the request came.
+    pub(crate) async fn find(self: &Arc<Self>, digest: KeyDigest, begun: Now) -> Looked {
         let Some(known) = self.known.get(&digest) else {
-            return timeout(PATIENCE, self.find_first(digest, now)).await.unwrap_or_else(|_| self.away(now));
+            return timeout(PATIENCE, self.find_first(digest)).await.unwrap_or(Looked::Away);
         };
-        let age = now.since_start.saturating_sub(known.read);
-        if age < FRESH {
+        let age = begun.since_start.saturating_sub(known.read);
+        if age < self.ages.fresh {
             return Looked::Known(known);
         }
-        if age >= STALE && !self.is_away(now) {
-            return match timeout(PATIENCE, self.find_again(digest)).await {
-                Ok(Ok(looked)) => looked,
-                // What is known is used as long as nobody knows better.
-                Ok(Err(_)) => Looked::Known(known),
+        if !self.is_left_alone()
+            && let Ok(place) = Arc::clone(&self.refreshing).try_acquire_owned()
+        {
+            self.spawn_refresh(digest, &known, place);
+        }
+        if age >= self.ages.stale && self.failed().is_none() {
+            return match timeout(PATIENCE, self.refreshed(digest, begun)).await {
+                Ok(looked) => looked,
                 Err(_) => {
-                    self.away(now);
+                    // Nobody else waits until the store answers in time again.
+                    self.note_failed("no answer in time");
                     Looked::Known(known)
                 }
             };
         }
-        if !known.is_being_read.swap(true, Ordering::AcqRel) {
-            let keys = Arc::clone(self);
-            tokio::spawn(async move { keys.read(digest).await });
-        }
         Looked::Known(known)
     }
 
-    /// Whether the store failed so recently that waiting for it again would only make requests slow.
-    fn is_away(&self, now: Now) -> bool {
-        let failed = Duration::from_nanos(self.failed.load(Ordering::Acquire));
-        failed > Duration::ZERO && now.since_start.saturating_sub(failed) < AWAY
+    /// When the store failed, or kept somebody waiting in vain, if it was not right since.
+    fn failed(&self) -> Option<Duration> {
+        match self.failed.load(Ordering::Acquire) {
+            0 => None,
+            nanos => Some(Duration::from_nanos(nanos)),
+        }
     }
 
-    fn away(&self, now: Now) -> Looked {
-        self.failed.store(now.nanos().0.max(1), Ordering::Release);
-        Looked::Away
+    fn is_left_alone(&self) -> bool {
+        self.failed().is_some_and(|failed| self.clock.since_start().saturating_sub(failed) < AWAY)
     }
 
-    async fn find_first(&self, digest: KeyDigest, now: Now) -> Looked {
-        if self.is_unknown(&digest, now) {
+    fn note_failed(&self, why: &str) {
+        self.metrics.note_store("key", CallOutcome::failed);
+        let now = self.clock.now().nanos().0.max(1);
+        // Once, and not for each of ten thousand requests a second.
+        if self.failed.fetch_max(now, Ordering::AcqRel) == 0 {
+            warn!(why, "keys cannot be looked up; known ones are served as they were");
+        }
+    }
+
+    fn note_answered(&self, took: Duration) {
+        self.metrics.note_store("key", CallOutcome::ok);
+        if took < PATIENCE && self.failed.swap(0, Ordering::AcqRel) != 0 {
+            info!("keys can be looked up again");
+        }
+    }
+
+    async fn find_first(&self, digest: KeyDigest) -> Looked {
+        if self.is_unknown(&digest) {
             return Looked::Unknown;
+        }
+        if self.is_left_alone() {
+            return Looked::Away;
         }
         match self.known.get_value_or_guard_async(&digest).await {
             Ok(known) => Looked::Known(known),
             // Who waited for somebody else's look-up need not repeat it.
-            Err(_guard) if self.is_unknown(&digest, self.clock.now()) => Looked::Unknown,
-            Err(guard) => match self.look_up(digest).await {
-                Ok(Some(known)) => {
-                    let _ = guard.insert(Arc::clone(&known));
-                    Looked::Known(known)
+            Err(_guard) if self.is_unknown(&digest) => Looked::Unknown,
+            Err(guard) => {
+                let Ok(_turn) = self.turn().await else { return Looked::Away };
+                if self.is_left_alone() {
+                    return Looked::Away;
                 }
-                Ok(None) => Looked::Unknown,
-                Err(_) => Looked::Away,
-            },
+                match self.look_up(digest, PATIENCE).await {
+                    Ok(Some(known)) => {
+                        let _ = guard.insert(Arc::clone(&known));
+                        Looked::Known(known)
+                    }
+                    Ok(None) => Looked::Unknown,
+                    Err(_) => Looked::Away,
+                }
+            }
         }
     }
 
-    /// Reads a key that is held too long anew, once for all who wait for it.
-    async fn find_again(&self, digest: KeyDigest) -> Result<Looked, StoreError> {
-        let _turn = self.turns[usize::from(digest.0[0]) % TURNS].lock().await;
-        match self.known.get(&digest) {
-            Some(known) if self.clock.now().since_start.saturating_sub(known.read) < FRESH => Ok(Looked::Known(known)),
-            _ => self.read(digest).await,
+    /// Leave to look a key up for the first time. Waiting for it says nothing of the store.
+    async fn turn(&self) -> Result<SemaphorePermit<'_>, ()> {
+        if let Ok(turn) = self.lookups.try_acquire() {
+            return Ok(turn);
+        }
+        // Each who waits is bounded by its own patience; this bounds how many a flood may leave waiting.
+        let _place = self.places.try_acquire().map_err(drop)?;
+        self.lookups.acquire().await.map_err(drop)
+    }
+
+    fn is_unknown(&self, digest: &KeyDigest) -> bool {
+        self.unknown.get(digest).is_some_and(|since| self.clock.since_start().saturating_sub(since) < UNKNOWN)
+    }
+
+    fn bell(&self, digest: &KeyDigest) -> &Notify {
+        &self.bells[usize::from(digest.0[0]) % BELLS]
+    }
+
+    /// Reads a key anew beside requests, unless that is under way.
+    fn spawn_refresh(self: &Arc<Self>, digest: KeyDigest, known: &Known, place: OwnedSemaphorePermit) {
+        if !known.is_being_read.swap(true, Ordering::AcqRel) {
+            let keys = Arc::clone(self);
+            tokio::spawn(async move {
+                keys.refresh(digest).await;
+                drop(place);
+            });
         }
     }
 
-    fn is_unknown(&self, digest: &KeyDigest, now: Now) -> bool {
-        self.unknown.get(digest).is_some_and(|since| now.since_start.saturating_sub(since) < UNKNOWN)
+    /// Waits until a key was read anew after `begun`, or cannot be.
+    async fn refreshed(self: &Arc<Self>, digest: KeyDigest, begun: Now) -> Looked {
+        loop {
+            let mut rung = std::pin::pin!(self.bell(&digest).notified());
+            rung.as_mut().enable();
+            match self.known.get(&digest) {
+                Some(known) if known.read >= begun.since_start || self.failed().is_some() => {
+                    return Looked::Known(known);
+                }
+                Some(known) if known.is_being_read.load(Ordering::Acquire) => rung.await,
+                Some(known) => match Arc::clone(&self.refreshing).acquire_owned().await {
+                    Ok(place) => self.spawn_refresh(digest, &known, place),
+                    Err(_) => return Looked::Known(known),
+                },
+                None if self.is_unknown(&digest) => return Looked::Unknown,
+                // Others needed its place meanwhile.
+                None => return self.find_first(digest).await,
+            }
+        }
     }
 
     /// Reads a key that is held anew.
-    async fn read(&self, digest: KeyDigest) -> Result<Looked, StoreError> {
-        let read = self.look_up(digest).await;
-        match &read {
-            Ok(Some(known)) => self.known.insert(digest, Arc::clone(known)),
-            Ok(None) => drop(self.known.remove(&digest)),
-            Err(_) => {
+    async fn refresh(&self, digest: KeyDigest) {
+        let read = match self.refreshes.acquire().await {
+            // It may have failed others while this one waited.
+            Ok(_turn) if !self.is_left_alone() => self.look_up(digest, REFRESH).await.ok(),
+            _ => None,
+        };
+        match read {
+            Some(Some(known)) => self.known.insert(digest, known),
+            Some(None) => drop(self.known.remove(&digest)),
+            None => {
                 if let Some(known) = self.known.get(&digest) {
                     known.is_being_read.store(false, Ordering::Release);
                 }
             }
         }
-        read.map(|known| known.map_or(Looked::Unknown, Looked::Known))
+        self.bell(&digest).notify_waiters();
     }
 
-    async fn look_up(&self, digest: KeyDigest) -> Result<Option<Arc<Known>>, StoreError> {
-        let away = |why: &str| StoreError::Unavailable { place: "of keys".to_owned(), why: why.to_owned() };
-        let _turn = match self.lookups.try_acquire() {
-            Ok(turn) => turn,
-            Err(_) => {
-                // Each who waits is bounded by its own patience; this bounds how many a flood may leave waiting.
-                let _place = self.places.try_acquire().map_err(|_| away("too many look-ups at once"))?;
-                self.lookups.acquire().await.map_err(|_| away("it is being closed"))?
-            }
-        };
-        let read = self.read_both(digest).await;
+    async fn look_up(&self, digest: KeyDigest, patience: Duration) -> Result<Option<Arc<Known>>, StoreError> {
+        let begun = self.clock.since_start();
+        let slow = || StoreError::Unavailable { place: "of keys".to_owned(), why: "no answer in time".to_owned() };
+        let read = timeout(patience, self.read_both(digest)).await.unwrap_or_else(|_| Err(slow()));
         match &read {
-            Ok(Some(_)) => self.metrics.note_store("key", CallOutcome::ok),
-            Ok(None) => {
-                self.metrics.note_store("key", CallOutcome::ok);
-                self.unknown.insert(digest, self.clock.now().since_start);
+            Ok(found) => {
+                self.note_answered(self.clock.since_start().saturating_sub(begun));
+                if found.is_none() {
+                    self.unknown.insert(digest, self.clock.since_start());
+                }
             }
-            Err(error) => {
-                self.metrics.note_store("key", CallOutcome::failed);
-                self.away(self.clock.now());
-                warn!(%error, "a key cannot be looked up");
-            }
+            Err(error) => self.note_failed(&error.to_string()),
         }
         read
     }
@@ -259,7 +340,7 @@ impl<S: GateStore + 'static> Keys<S> {
     async fn read_both(&self, digest: KeyDigest) -> Result<Option<Arc<Known>>, StoreError> {
         let Some(key) = self.store.key(&digest).await? else { return Ok(None) };
         let payer = self.payer(&key.project);
-        let rights = match payer.rights(self.clock.now(), FRESH) {
+        let rights = match payer.rights(self.clock.now(), self.ages.fresh) {
             Some(rights) => rights,
             None => match self.store.project(&key.project).await? {
                 Some(project) => payer.set_rights(Rights::of(&project, &self.config.gate), self.clock.now()),

@@ -26,13 +26,14 @@ use nodeweir_domain::name::{LogName, SidecarId};
 use nodeweir_store::GateStore;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
-use tokio::time::{MissedTickBehavior, interval};
+use tokio::time::{Interval, MissedTickBehavior, interval, timeout};
 use tracing::{info, warn};
 
 use listen::Listener;
 use usage::Usage;
 
 pub use gate::Gate;
+pub use keys::Ages;
 pub use question::{Identity, Question, Verdict};
 
 /// How often purses are looked at. A report is due every 5 s, and a lease that runs low must not wait for it.
@@ -50,6 +51,9 @@ const FOLD: Duration = Duration::from_secs(3600);
 /// How long a stop waits for the last lines of nginx's log, which it holds back for up to a second.
 const LAST_LINES: Duration = Duration::from_millis(1500);
 
+/// How long a stop tries to give leases back. Its supervisor waits for 10 s in all.
+const GIVE_BACK: Duration = Duration::from_secs(5);
+
 /// Where and as whom a gate runs.
 #[derive(Debug, Clone)]
 pub struct Settings {
@@ -63,6 +67,8 @@ pub struct Settings {
     pub sidecar: SidecarId,
     /// What the access log is called in the store; the same after a restart.
     pub log_name: LogName,
+    /// How long keys are held.
+    pub ages: Ages,
 }
 
 /// Runs the gate until `stop` turns true; then finishes what has begun, counts the last lines of the log, and gives
@@ -71,7 +77,7 @@ pub async fn run<S>(settings: Settings, store: S, mut stop: watch::Receiver<bool
 where
     S: GateStore + Clone + 'static,
 {
-    let Settings { config, socket, log, sidecar, log_name } = settings;
+    let Settings { config, socket, log, sidecar, log_name, ages } = settings;
     let admin_address = config.gate.admin;
     let admin = TcpListener::bind(admin_address)
         .await
@@ -82,12 +88,15 @@ where
             format!("cannot listen on {address} (`gate.listen`); is another program there?")
         }
     })?;
-    let gate = Arc::new(Gate::new(config, store.clone(), sidecar));
+    let gate = Arc::new(Gate::new(config, store.clone(), sidecar, ages));
     let usage = Usage::new(log, log_name).context("cannot follow the access log")?;
     info!(listen = ?gate.config.gate.listen, admin = %admin_address, sidecar = %gate.ledger.sidecar, "the gate stands");
 
     let admin = tokio::spawn(admin::serve(admin, Arc::clone(&gate.metrics), stop.clone()));
-    let settling = tokio::spawn(settle(Arc::clone(&gate)));
+    let (end, ending) = watch::channel(false);
+    let settling = tokio::spawn(settle(Arc::clone(&gate), ending));
+    let sweeping = tokio::spawn(sweep(Arc::clone(&gate)));
+    let writing_off = tokio::spawn(write_off(Arc::clone(&gate)));
     let counting = tokio::spawn(count(usage, store, Arc::clone(&gate), stop.clone()));
     server::serve(listener, Arc::clone(&gate), stop.clone()).await;
     stopped(&mut stop).await;
@@ -95,25 +104,67 @@ where
     if counting.await.is_err() {
         warn!("counting usage ended abnormally");
     }
-    settling.abort();
-    gate.settle(true).await;
-    admin.abort();
+    // What it has begun ends in order, so that its answer is not lost.
+    let _ = end.send(true);
+    if settling.await.is_err() {
+        warn!("settling ended abnormally");
+    }
+    give_back(&gate).await;
+    for task in [admin, sweeping, writing_off] {
+        task.abort();
+    }
     info!("the gate has stopped");
     Ok(())
 }
 
-async fn settle<S: GateStore + 'static>(gate: Arc<Gate<S>>) {
-    let (mut settles, mut sweeps, mut lapses) = (interval(SETTLE), interval(SWEEP), interval(LAPSES));
-    for each in [&mut settles, &mut sweeps, &mut lapses] {
-        each.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    }
+async fn settle<S: GateStore + 'static>(gate: Arc<Gate<S>>, mut ending: watch::Receiver<bool>) {
+    let mut settles = calm(SETTLE);
     loop {
         tokio::select! {
             _ = settles.tick() => gate.settle(false).await,
-            _ = sweeps.tick() => gate.sweep(),
-            _ = lapses.tick() => gate.ledger.write_off().await,
+            () = stopped(&mut ending) => return,
         }
     }
+}
+
+async fn sweep<S: GateStore + 'static>(gate: Arc<Gate<S>>) {
+    let mut sweeps = calm(SWEEP);
+    loop {
+        sweeps.tick().await;
+        gate.sweep();
+    }
+}
+
+async fn write_off<S: GateStore + 'static>(gate: Arc<Gate<S>>) {
+    let mut lapses = calm(LAPSES);
+    loop {
+        lapses.tick().await;
+        gate.ledger.write_off().await;
+    }
+}
+
+/// Leaves nothing leased, if the store can be reached within [`GIVE_BACK`].
+async fn give_back<S: GateStore + 'static>(gate: &Gate<S>) {
+    let given = timeout(GIVE_BACK, async {
+        // More than once: an answer that was lost is asked for again, and what was spent since comes after it.
+        loop {
+            gate.settle(true).await;
+            if gate.is_settled() {
+                return;
+            }
+            tokio::time::sleep(SETTLE).await;
+        }
+    });
+    if given.await.is_err() {
+        warn!("not all leases could be given back; what is left of them is written off when they end");
+    }
+}
+
+/// Ticks that do not hurry after one was late.
+fn calm(every: Duration) -> Interval {
+    let mut ticks = interval(every);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    ticks
 }
 
 async fn count<S: GateStore + 'static>(
@@ -122,9 +173,7 @@ async fn count<S: GateStore + 'static>(
     gate: Arc<Gate<S>>,
     mut stop: watch::Receiver<bool>,
 ) {
-    let (mut looks, mut folds) = (interval(usage::LOOK), interval(FOLD));
-    looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    folds.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let (mut looks, mut folds) = (calm(usage::LOOK), calm(FOLD));
     loop {
         tokio::select! {
             _ = looks.tick() => count_all(&mut usage, &store, &gate).await,

@@ -1,5 +1,8 @@
 //! What the gate counts, for Prometheus. No key, project or address is ever a label.
 
+use std::collections::BTreeSet;
+use std::sync::{Mutex, PoisonError};
+
 use prometheus_client::encoding::text::encode;
 use prometheus_client::encoding::{EncodeLabelSet, EncodeLabelValue};
 use prometheus_client::metrics::counter::Counter;
@@ -49,7 +52,9 @@ pub(crate) struct Metrics {
     /// Projects held.
     pub(crate) projects: Gauge,
     /// 1 while the store fails.
-    pub(crate) store_away: Gauge,
+    store_away: Gauge,
+    /// Calls of the store of which the last one failed.
+    failing: Mutex<BTreeSet<&'static str>>,
     /// Credits spent beyond leases while the ledger was away.
     pub(crate) overdraft: Counter,
     /// Credits given back for what nodes failed.
@@ -78,6 +83,7 @@ impl Metrics {
             buckets: Gauge::default(),
             projects: Gauge::default(),
             store_away: Gauge::default(),
+            failing: Mutex::default(),
             overdraft: Counter::default(),
             refunded: Counter::default(),
             lines: Counter::default(),
@@ -108,7 +114,13 @@ impl Metrics {
     /// Notes how a call of the store ended.
     pub(crate) fn note_store(&self, call: &'static str, outcome: CallOutcome) {
         self.store.get_or_create(&Call { call, outcome }).inc();
-        self.store_away.set(i64::from(outcome == CallOutcome::failed));
+        let mut failing = self.failing.lock().unwrap_or_else(PoisonError::into_inner);
+        if outcome == CallOutcome::failed {
+            failing.insert(call)
+        } else {
+            failing.remove(call)
+        };
+        self.store_away.set(i64::from(!failing.is_empty()));
     }
 
     /// All of it as text, which Prometheus reads.

@@ -19,9 +19,17 @@ struct Named<'a> {
     credits: u64,
 }
 
-/// `method:calls:credits`, with commas between them.
+/// `method:calls:credits`, with commas between them, of a request that passes.
 pub(crate) fn methods(call: &Call<'_>, network: &str, prices: &Prices) -> String {
-    let one = |member: &Member<'_>| prices.price(network, member.method.as_ref());
+    named(call, prices, |member| prices.price(network, member.method.as_ref()))
+}
+
+/// The same of one that is refused, and costs nothing.
+pub(crate) fn refused(call: &Call<'_>, prices: &Prices) -> String {
+    named(call, prices, |_| 0)
+}
+
+fn named(call: &Call<'_>, prices: &Prices, one: impl Fn(&Member<'_>) -> u64) -> String {
     if let [member] = call.members() {
         return text(&[Named::of(member, one(member), prices)]);
     }
@@ -89,7 +97,7 @@ mod tests {
 
     use super::*;
 
-    fn named(called: &[&str]) -> String {
+    fn read_as(called: &[&str], with: fn(&Call<'_>, &Prices) -> String) -> String {
         let of = |method: &&str| format!(r#"{{"jsonrpc":"2.0","id":1,"method":"{method}"}}"#);
         let members: Vec<String> = called.iter().map(of).collect();
         let body = match members.as_slice() {
@@ -97,7 +105,16 @@ mod tests {
             many => format!("[{}]", many.join(",")),
         };
         let call = read(body.as_bytes(), &Limits { batch: 100, depth: 8 }).unwrap();
-        methods(&call, "ethereum", &Prices::of(Table::Nexus))
+        with(&call, &Prices::of(Table::Nexus))
+    }
+
+    fn named(called: &[&str]) -> String {
+        read_as(called, |call, prices| methods(call, "ethereum", prices))
+    }
+
+    #[test]
+    fn what_is_refused_costs_nothing() {
+        assert_eq!(read_as(&["eth_getLogs", "eth_call", "eth_getLogs"], refused), "eth_getLogs:2:0,eth_call:1:0");
     }
 
     #[test]

@@ -104,10 +104,11 @@ impl Payer {
         }
     }
 
-    /// Waits until the ledger was asked for at least `cost`.
-    pub(crate) async fn top_up<S: GateStore>(&self, ledger: &Ledger<S>, rights: &Rights, cost: u64, now: Now) {
+    /// Waits until the ledger was asked for at least `cost`, for as long as the request that came at `begun` has.
+    pub(crate) async fn top_up<S: GateStore>(&self, ledger: &Ledger<S>, rights: &Rights, cost: u64, begun: Now) {
         self.waiting().push(cost);
-        let settled = timeout(PATIENCE, async {
+        let waited = ledger.clock.since_start().saturating_sub(begun.since_start);
+        let settled = timeout(PATIENCE.saturating_sub(waited), async {
             let _turn = self.settling.lock().await;
             let now = ledger.clock.now();
             // Whoever settled before may have asked for this request too.
@@ -122,7 +123,8 @@ impl Payer {
             }
         });
         if settled.await.is_err() {
-            self.with_purse(rights, now, |purse| purse.unreachable(ledger.clock.now().nanos()));
+            let now = ledger.clock.now();
+            self.with_purse(rights, now, |purse| purse.unreachable(now.nanos()));
         }
     }
 
@@ -171,20 +173,25 @@ impl Payer {
         }
     }
 
+    /// They stay where they are meanwhile: whoever is interrupted here loses none.
     async fn settle_closed<S: GateStore>(&self, ledger: &Ledger<S>, rights: &Rights, now: Now) {
-        let closed = std::mem::take(&mut self.held().closed);
-        for (period, mut purse) in closed {
-            if purse.needs_settling(now.nanos()) {
-                let (report, ask) = purse.report(&[], LIVE, now.nanos());
-                match ledger.settle(&self.id, period, rights, &report, ask, now).await {
-                    Ok(terms) => purse.settled(&terms, ledger.clock.now().nanos()),
-                    Err(_) => purse.unreachable(ledger.clock.now().nanos()),
+        // While one settles, others only add behind.
+        let count = self.held().closed.len();
+        for index in 0..count {
+            let made = self.held().closed.get_mut(index).and_then(|(period, purse)| {
+                purse.needs_settling(now.nanos()).then(|| (*period, purse.report(&[], LIVE, now.nanos())))
+            });
+            let Some((period, (report, ask))) = made else { continue };
+            let terms = ledger.settle(&self.id, period, rights, &report, ask, now).await;
+            let at = ledger.clock.now().nanos();
+            if let Some((_, purse)) = self.held().closed.get_mut(index) {
+                match &terms {
+                    Ok(terms) => purse.settled(terms, at),
+                    Err(_) => purse.unreachable(at),
                 }
             }
-            if !purse.is_settled() {
-                self.held().closed.push((period, purse));
-            }
         }
+        self.held().closed.retain(|(_, purse)| !purse.is_settled());
     }
 
     fn held(&self) -> MutexGuard<'_, Held> {
@@ -209,13 +216,17 @@ impl<S: GateStore> Ledger<S> {
     pub(crate) async fn write_off(&self) {
         let now = self.clock.now().at;
         let ended = now.checked_sub(GRACE).unwrap_or(now);
-        let lapsed = match self.store.lapsed_accounts(ended, LAPSED).await {
-            Ok(lapsed) => lapsed,
-            Err(error) => return warn!(%error, "leases of dead gates cannot be looked for; it is tried again"),
+        let lapsed = match timeout(PATIENCE, self.store.lapsed_accounts(ended, LAPSED)).await {
+            Ok(Ok(lapsed)) => lapsed,
+            Ok(Err(error)) => return warn!(%error, "leases of dead gates cannot be looked for; it is tried again"),
+            Err(_) => return warn!("leases of dead gates are not found in time; it is tried again"),
         };
         for seen in lapsed {
             let (account, credits) = seen.clone().write_off(now);
-            match self.store.put_account(Some(&seen), &account).await {
+            let Ok(written) = timeout(PATIENCE, self.store.put_account(Some(&seen), &account)).await else {
+                return warn!("a lease is not written off in time; it is tried again");
+            };
+            match written {
                 Ok(Written::Done) => {
                     warn!(project = %seen.project, period = %seen.period, credits, "written off: a gate died with them");
                 }

@@ -98,11 +98,13 @@ pub enum Verdict {
         level: Option<Level>,
         /// Credits that are left, if that was looked at and is known.
         credits: Option<u64>,
+        /// What was called, for the access log; empty if nobody is known who did.
+        methods: String,
     },
 }
 
 impl Verdict {
     pub(crate) fn refuse(refusal: Refusal) -> Self {
-        Self::Refuse { who: None, refusal, level: None, credits: None }
+        Self::Refuse { who: None, refusal, level: None, credits: None, methods: String::new() }
     }
 }

@@ -148,9 +148,10 @@ fn verdict(verdict: Verdict, now: Now) -> Response<Full<Bytes>> {
             }
             StatusCode::NO_CONTENT
         }
-        Verdict::Refuse { who, refusal, level, credits } => {
+        Verdict::Refuse { who, refusal, level, credits, methods } => {
             if let Some(who) = &who {
                 headers.identity(who);
+                headers.text(METHODS, &methods);
             }
             if let Some(level) = &level {
                 headers.level(level, now);

@@ -58,6 +58,7 @@ pub(crate) async fn run(context: &Context) -> Result<Outcome> {
         log: PathBuf::from("usage"),
         sidecar: own_name()?,
         log_name: "local".parse()?,
+        ages: nodeweir_sidecar::Ages::default(),
     };
     let store = tokio::select! {
         store = open(context) => store?,

@@ -57,6 +57,13 @@ async fn each_refusal_is_told_with_its_reason_and_spends_nothing() {
         // Who is known, and may do something, is told what is left.
         let is_known = matches!(reason, "METHOD_NOT_ALLOWED" | "NETWORK_NOT_ALLOWED");
         assert_eq!(said.header("x-gate-remaining"), is_known.then_some("10"), "{reason}: {said:?}");
+        let called = match reason {
+            "METHOD_NOT_ALLOWED" if body.starts_with('[') => Some("eth_call:1:0,other:1:0"),
+            "METHOD_NOT_ALLOWED" => Some("other:1:0"),
+            "NETWORK_NOT_ALLOWED" | "GATE_UNAVAILABLE" => Some("eth_call:1:0"),
+            _ => None,
+        };
+        assert_eq!(said.header("x-gate-methods"), called, "of who is known, refusals are counted: {said:?}");
         // What nginx then asks for.
         let answer = rig.ask("/refusal", &[("X-Gate-Refusal", said.refusal())], body).await;
         assert!(answer.status >= 400 && answer.body.starts_with(['{', '[']), "{answer:?}");

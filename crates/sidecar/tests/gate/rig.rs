@@ -13,7 +13,7 @@ use nodeweir_domain::gate::key::{Key, Secret};
 use nodeweir_domain::gate::project::Project;
 use nodeweir_domain::gate::restrict::Restrictions;
 use nodeweir_domain::name::ProjectId;
-use nodeweir_sidecar::Settings;
+use nodeweir_sidecar::{Ages, Settings};
 use nodeweir_store::sqlite::SqliteStore;
 use nodeweir_store::{GateStore as _, Written};
 use tempfile::TempDir;
@@ -56,6 +56,11 @@ pub(crate) struct Rig {
 impl Rig {
     /// `gate` is YAML between braces, after the admin address.
     pub(crate) async fn start(gate: &str) -> Self {
+        Self::start_with(gate, Ages::default()).await
+    }
+
+    /// One for which keys age faster, or slower.
+    pub(crate) async fn start_with(gate: &str, ages: Ages) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let store = Faulty::new(SqliteStore::open(&folder.path().join("state.db")).unwrap());
         std::fs::create_dir(folder.path().join("usage")).unwrap();
@@ -70,6 +75,7 @@ impl Rig {
             log: folder.path().join("usage"),
             sidecar: "one".parse().unwrap(),
             log_name: "local".parse().unwrap(),
+            ages,
         };
         let (stop, stopping) = watch::channel(false);
         let running = tokio::spawn(nodeweir_sidecar::run(settings, store.clone(), stopping));
