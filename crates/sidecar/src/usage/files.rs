@@ -3,7 +3,7 @@
 use std::fs::{self, File, Metadata};
 use std::io::{self, Read as _, Seek as _, SeekFrom};
 use std::os::unix::fs::MetadataExt as _;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
 
 use nodeweir_domain::gate::usage::LogCursor;
@@ -13,6 +13,10 @@ pub(super) const CURRENT: &str = "requests.log";
 
 /// Bytes that are read at a time: about 4,000 requests.
 const MOST: u64 = 1 << 20;
+
+/// How often the folder is listed until two lists in a row are the same. A list takes microseconds, and a file is
+/// renamed every 25,000 requests.
+const LISTS: usize = 8;
 
 /// The folder of the log.
 #[derive(Debug)]
@@ -29,13 +33,24 @@ pub(super) struct Piece {
     pub(super) behind: u64,
 }
 
-#[derive(Debug)]
-struct Part {
+/// A file's name, before anybody has opened it.
+#[derive(Debug, Clone)]
+struct Name {
     path: PathBuf,
     /// Its place in time: renamed files by their number, then the current one.
     order: u64,
+}
+
+/// A file. All that is known of it, and its text, is from one handle, so that it stays the same file whatever becomes
+/// of its name.
+#[derive(Debug)]
+struct Part {
+    name: Name,
+    open: File,
     file: u64,
+    /// When it was opened; it may have grown since, which is for the next time.
     length: u64,
+    /// When it was written to or renamed.
     changed: SystemTime,
 }
 
@@ -44,49 +59,20 @@ impl Files {
         Self(folder)
     }
 
-    /// The next whole lines after `seen`; `None` if there are none now. Renamed files that were read to their end and
-    /// have not changed for `quiet` are deleted.
+    /// The next whole lines after `seen`; `None` if there are none now, or if files are renamed all the time. Renamed
+    /// files that were read to their end and have not changed for `quiet` are deleted.
     pub(super) fn read_after(&self, seen: Option<LogCursor>, quiet: Duration) -> io::Result<Option<Piece>> {
-        let parts = self.parts()?;
-        // Files before the one that the cursor names were read; if it names none of these, none was.
-        let at = seen.and_then(|seen| parts.iter().position(|part| part.file == seen.file));
-        let mut from = match (seen, at) {
-            (Some(seen), Some(_)) => seen.offset,
-            _ => 0,
-        };
-        for (index, part) in parts.iter().enumerate() {
-            if at.is_some_and(|at| index < at) {
-                remove_if_quiet(part, quiet)?;
-                continue;
-            }
-            // What somebody cut short is read from its start: nginx only ever appends.
-            let start = if from > part.length { 0 } else { from };
-            from = 0;
-            let behind: u64 = parts[index..].iter().map(|part| part.length).sum::<u64>() - start;
-            let text = lines(&part.path, start)?;
-            if text.is_empty() {
-                // Only a file that a later one follows is complete.
-                if index + 1 < parts.len() {
-                    if !is_quiet(part, quiet) {
-                        return Ok(None);
-                    }
-                    continue;
-                }
-                return Ok(None);
-            }
-            let length = text.len() as u64;
-            let cursor = LogCursor { file: part.file, offset: start + length };
-            let behind = behind - length;
-            return Ok(Some(Piece { text, counted: 0, cursor, behind }));
+        match settled(|| open(self.names()?))? {
+            Some(parts) => next(&parts, seen, quiet),
+            None => Ok(None),
         }
-        Ok(None)
     }
 
-    fn parts(&self) -> io::Result<Vec<Part>> {
-        let mut parts = Vec::new();
+    fn names(&self) -> io::Result<Vec<Name>> {
+        let mut names = Vec::new();
         let entries = match fs::read_dir(&self.0) {
             // The proxy has not been started yet.
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(parts),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(names),
             entries => entries?,
         };
         for entry in entries {
@@ -98,14 +84,79 @@ impl Files {
                 None if rest.is_empty() => u64::MAX,
                 _ => continue,
             };
-            // It may have been renamed meanwhile; then the next look finds it.
-            let Ok(meta) = entry.metadata() else { continue };
-            let (file, length) = (identity(&meta), meta.len());
-            parts.push(Part { path: entry.path(), order, file, length, changed: meta.modified()? });
+            names.push(Name { path: entry.path(), order });
         }
-        parts.sort_by_key(|part| part.order);
-        Ok(parts)
+        names.sort_by_key(|name| name.order);
+        Ok(names)
     }
+}
+
+/// Opens them; `None` if one is gone.
+fn open(names: Vec<Name>) -> io::Result<Option<Vec<Part>>> {
+    let mut parts = Vec::with_capacity(names.len());
+    for name in names {
+        let open = match File::open(&name.path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            open => open?,
+        };
+        let meta = open.metadata()?;
+        parts.push(Part { name, file: identity(&meta), length: meta.len(), changed: changed(&meta), open });
+    }
+    Ok(Some(parts))
+}
+
+/// What `list` finds, once it finds the same files under the same names twice in a row; `None` if that does not happen.
+///
+/// A list is made name by name while nginx's supervisor renames: it may lack a file, or have a new one under the name
+/// of the one before it, as if that were gone. Two lists that are the same cannot. A file is renamed once in its life,
+/// so its name is fixed during one of them at least, which then has it. And a file is made only after the one before it
+/// was renamed: that one was there, under its last name, during all of the second list.
+fn settled(mut list: impl FnMut() -> io::Result<Option<Vec<Part>>>) -> io::Result<Option<Vec<Part>>> {
+    let mut before: Option<Vec<(u64, u64)>> = None;
+    for _ in 0..LISTS {
+        let Some(parts) = list()? else {
+            before = None;
+            continue;
+        };
+        let now = parts.iter().map(|part| (part.name.order, part.file)).collect();
+        if before.as_ref() == Some(&now) {
+            return Ok(Some(parts));
+        }
+        before = Some(now);
+    }
+    Ok(None)
+}
+
+/// The next whole lines after `seen` of `parts`, which are all that there are.
+fn next(parts: &[Part], seen: Option<LogCursor>, quiet: Duration) -> io::Result<Option<Piece>> {
+    // Files before the one that the cursor names were read. If it names none of these, that one was deleted unread,
+    // and so was all before it: whoever bounds the log starts with the oldest.
+    let at = seen.and_then(|seen| parts.iter().position(|part| part.file == seen.file));
+    let mut from = match (seen, at) {
+        (Some(seen), Some(_)) => seen.offset,
+        _ => 0,
+    };
+    for (index, part) in parts.iter().enumerate() {
+        if at.is_some_and(|at| index < at) {
+            remove_if_quiet(part, quiet)?;
+            continue;
+        }
+        // What somebody cut short is read from its start: nginx only ever appends.
+        let start = if from > part.length { 0 } else { from };
+        from = 0;
+        let text = lines(part, start)?;
+        if text.is_empty() {
+            // Only a file that a later one follows is complete, when no worker writes to it any more.
+            if index + 1 == parts.len() || !is_quiet(part, quiet) {
+                return Ok(None);
+            }
+            continue;
+        }
+        let end = start + text.len() as u64;
+        let behind = parts[index..].iter().map(|part| part.length).sum::<u64>() - end;
+        return Ok(Some(Piece { text, counted: 0, cursor: LogCursor { file: part.file, offset: end }, behind }));
+    }
+    Ok(None)
 }
 
 /// What tells a file from every other, also from one that gets its inode after it was deleted or the machine was started
@@ -116,30 +167,35 @@ fn identity(meta: &Metadata) -> u64 {
     meta.ino().rotate_left(40) ^ made
 }
 
+/// Not the time of its last line: a file that had none for long may just have been renamed, and workers still write to it.
+fn changed(meta: &Metadata) -> SystemTime {
+    let seconds = Duration::from_secs(u64::try_from(meta.ctime()).unwrap_or_default());
+    let nanoseconds = Duration::from_nanos(u64::try_from(meta.ctime_nsec()).unwrap_or_default());
+    SystemTime::UNIX_EPOCH + seconds + nanoseconds
+}
+
 fn is_quiet(part: &Part, quiet: Duration) -> bool {
     // A clock that was set back makes a file wait until it has passed that time again.
     part.changed.elapsed().is_ok_and(|age| age >= quiet)
 }
 
 fn remove_if_quiet(part: &Part, quiet: Duration) -> io::Result<()> {
-    if part.order == u64::MAX || !is_quiet(part, quiet) {
+    if part.name.order == u64::MAX || !is_quiet(part, quiet) {
         return Ok(());
     }
-    match fs::remove_file(&part.path) {
+    // A number is given once, so this is still the file that was opened.
+    match fs::remove_file(&part.name.path) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
         _ => Ok(()),
     }
 }
 
-/// Whole lines from `start` on; what has no end yet stays.
-fn lines(path: &Path, start: u64) -> io::Result<Vec<u8>> {
-    let mut file = match File::open(path) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-        file => file?,
-    };
+/// Whole lines from `start` on, as far as the file went when it was opened; what has no end yet stays.
+fn lines(part: &Part, start: u64) -> io::Result<Vec<u8>> {
+    let mut file = &part.open;
     file.seek(SeekFrom::Start(start))?;
     let mut text = Vec::new();
-    file.take(MOST).read_to_end(&mut text)?;
+    file.take(MOST.min(part.length.saturating_sub(start))).read_to_end(&mut text)?;
     match text.iter().rposition(|byte| *byte == b'\n') {
         Some(end) => text.truncate(end + 1),
         // No line of nginx is so long: it is passed over as one that cannot be read.
@@ -150,109 +206,4 @@ fn lines(path: &Path, start: u64) -> io::Result<Vec<u8>> {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::io::Write as _;
-
-    use tempfile::TempDir;
-
-    use super::*;
-
-    struct Log(TempDir);
-
-    impl Log {
-        fn new() -> Self {
-            Self(tempfile::tempdir().unwrap())
-        }
-
-        fn append(&self, name: &str, text: &str) {
-            let mut file = File::options().create(true).append(true).open(self.0.path().join(name)).unwrap();
-            file.write_all(text.as_bytes()).unwrap();
-        }
-
-        fn rename(&self, number: u64) {
-            let to = self.0.path().join(format!("{CURRENT}.{number:06}"));
-            fs::rename(self.0.path().join(CURRENT), to).unwrap();
-        }
-
-        fn names(&self) -> Vec<String> {
-            let mut names: Vec<_> =
-                fs::read_dir(self.0.path()).unwrap().map(|e| e.unwrap().file_name().into_string().unwrap()).collect();
-            names.sort();
-            names
-        }
-
-        /// Everything that is to be read now, piece by piece, as one text.
-        fn read(&self, seen: &mut Option<LogCursor>, quiet: Duration) -> String {
-            let files = Files::new(self.0.path().to_owned());
-            let mut all = Vec::new();
-            while let Some(piece) = files.read_after(*seen, quiet).unwrap() {
-                assert_ne!(Some(piece.cursor), *seen);
-                *seen = Some(piece.cursor);
-                all.extend(piece.text);
-            }
-            String::from_utf8(all).unwrap()
-        }
-    }
-
-    #[test]
-    fn whole_lines_are_read_once() {
-        let (log, mut seen) = (Log::new(), None);
-        assert_eq!(log.read(&mut seen, Duration::ZERO), "");
-        log.append(CURRENT, "a\nb\nhal");
-        assert_eq!(log.read(&mut seen, Duration::ZERO), "a\nb\n");
-        assert_eq!(log.read(&mut seen, Duration::ZERO), "");
-        log.append(CURRENT, "f\nc\n");
-        assert_eq!(log.read(&mut seen, Duration::ZERO), "half\nc\n");
-    }
-
-    #[test]
-    fn a_renamed_file_is_read_to_its_end_and_deleted_when_it_is_quiet() {
-        let (log, mut seen) = (Log::new(), None);
-        log.append(CURRENT, "a\n");
-        assert_eq!(log.read(&mut seen, Duration::ZERO), "a\n");
-        log.append(CURRENT, "b\n");
-        log.rename(1);
-        log.append(CURRENT, "d\n");
-        let long = Duration::from_secs(3600);
-        // A worker may still write into the renamed one.
-        assert_eq!(log.read(&mut seen, long), "b\n");
-        log.append(&format!("{CURRENT}.000001"), "c\n");
-        assert_eq!(log.read(&mut seen, long), "c\n");
-        assert_eq!(log.names().len(), 2);
-        assert_eq!(log.read(&mut seen, Duration::ZERO), "d\n");
-        // Its cursor is beyond the renamed file now.
-        assert_eq!(log.read(&mut seen, Duration::ZERO), "");
-        assert_eq!(log.names(), [CURRENT]);
-    }
-
-    #[test]
-    fn files_are_read_in_the_order_of_their_numbers() {
-        let (log, mut seen) = (Log::new(), None);
-        for number in 1..=11 {
-            log.append(CURRENT, &format!("{number}\n"));
-            log.rename(number);
-        }
-        log.append(CURRENT, "last\n");
-        log.append("another-file", "x\n");
-        assert_eq!(log.read(&mut seen, Duration::ZERO), "1\n2\n3\n4\n5\n6\n7\n8\n9\n10\n11\nlast\n");
-        assert_eq!(log.names(), ["another-file", CURRENT]);
-    }
-
-    #[test]
-    fn a_cursor_of_another_file_means_nothing() {
-        let (log, mut seen) = (Log::new(), Some(LogCursor { file: 1, offset: 2 }));
-        log.append(CURRENT, "a\nb\n");
-        assert_eq!(log.read(&mut seen, Duration::ZERO), "a\nb\n");
-        // Cut short, by whomever: what is there is new.
-        fs::write(log.0.path().join(CURRENT), "c\n").unwrap();
-        assert_eq!(log.read(&mut seen, Duration::ZERO), "c\n");
-    }
-
-    #[test]
-    fn garbage_without_lines_is_passed_over() {
-        let (log, mut seen) = (Log::new(), None);
-        log.append(CURRENT, &"x".repeat(usize::try_from(MOST).unwrap()));
-        log.append(CURRENT, "\na\n");
-        assert!(log.read(&mut seen, Duration::ZERO).ends_with("x\na\n"));
-    }
-}
+mod tests;
