@@ -6,14 +6,14 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use futures_util::{StreamExt as _, stream};
 use nodeweir_domain::config::Config;
-use nodeweir_domain::gate::account::Period;
 use nodeweir_domain::gate::decide::{self, Caller, Circumstances, Held, Passed, Permit};
 use nodeweir_domain::gate::key::KeyId;
 use nodeweir_domain::gate::rate::{Bucket, Level};
 use nodeweir_domain::gate::refusal::Refusal;
 use nodeweir_domain::gate::request::{self, Call, Limits};
-use nodeweir_domain::name::{ProjectId, SidecarId};
+use nodeweir_domain::name::SidecarId;
 use nodeweir_store::GateStore;
+use tracing::warn;
 
 use crate::clock::{Clock, Now};
 use crate::keys::{Ages, Keys, Known, Looked};
@@ -21,6 +21,7 @@ use crate::metrics::Metrics;
 use crate::named;
 use crate::purses::Ledger;
 use crate::question::{Identity, Question, Verdict};
+use crate::usage::Refunds;
 
 /// JSON may be nested so deeply.
 const DEPTH: usize = 32;
@@ -177,12 +178,29 @@ impl<S: GateStore + 'static> Gate<S> {
     }
 
     /// Gives back what requests cost that no node answered.
-    pub(crate) async fn refund(&self, project: &ProjectId, period: Period, credits: u64) {
-        let now = self.clock.now();
-        let payer = self.keys.payer(project);
-        if let Some(rights) = self.keys.rights_of(&payer).await {
-            payer.refund(period, credits, &rights, now);
-            self.metrics.refunded.inc_by(credits);
+    ///
+    /// At most once: the log's offset was written before, so what is prevented by a crash, or by a store that wrote and
+    /// did not say so, is not tried again. That is to the client's disadvantage, and never more than what one write
+    /// counted. What is for a month that has ended is dropped, and so is what is for a project that cannot be read.
+    pub(crate) async fn refund(&self, refunds: &Refunds) {
+        let (mut ended, mut unread) = (0u64, 0u64);
+        for ((project, period), credits) in refunds {
+            let payer = self.keys.payer(project);
+            match self.keys.rights_of(&payer).await {
+                // Reading may have taken its time.
+                Some(rights) if payer.refund(*period, *credits, &rights, self.clock.now()) => {
+                    self.metrics.refunded.inc_by(*credits);
+                }
+                Some(_) => ended = ended.saturating_add(*credits),
+                None => unread = unread.saturating_add(*credits),
+            }
+        }
+        if ended > 0 || unread > 0 {
+            warn!(
+                month_has_ended = ended,
+                project_unreadable = unread,
+                "credits of failed requests are not given back: their month has ended, or their project cannot be read"
+            );
         }
     }
 

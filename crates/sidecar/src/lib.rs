@@ -189,9 +189,7 @@ async fn count_all<S: GateStore + 'static>(usage: &mut Usage, store: &S, gate: &
     loop {
         match usage.count(store, &gate.metrics).await {
             Ok((refunds, more)) => {
-                for ((project, period), credits) in refunds {
-                    gate.refund(&project, period, credits).await;
-                }
+                gate.refund(&refunds).await;
                 if !more {
                     return;
                 }

@@ -97,11 +97,14 @@ impl Payer {
         }
     }
 
-    /// Gives back what a request cost that no node answered.
-    pub(crate) fn refund(&self, period: Period, credits: u64, rights: &Rights, now: Now) {
-        if period == Period::of(now.at) {
+    /// Gives back what a request cost that no node answered. True if it was booked: false if its month is not the
+    /// running one.
+    pub(crate) fn refund(&self, period: Period, credits: u64, rights: &Rights, now: Now) -> bool {
+        let is_running = period == Period::of(now.at);
+        if is_running {
             self.with_purse(rights, now, |purse| purse.refund(credits));
         }
+        is_running
     }
 
     /// Waits until the ledger was asked for at least `cost`, for as long as the request that came at `begun` has.

@@ -136,7 +136,8 @@ fn add_up(rows: &[UsageRow], by: UsageBy) -> (Vec<(String, Sum)>, Sum) {
         sums.entry(by.label(row)).or_default().add(row);
         total.add(row);
     }
-    // Refused calls cost nothing, and statuses tell how many they are.
+    // What no node answered costs nothing, and statuses tell how many calls that were. Refused ones are not here at all:
+    // nginx logs what passed.
     let by_calls = total.counts.credits == 0 || by == UsageBy::Status;
     let part = |counts: &UsageCounts| if by_calls { counts.calls } else { counts.credits };
     let whole = u128::from(part(&total.counts)).max(1);

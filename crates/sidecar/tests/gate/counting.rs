@@ -11,8 +11,11 @@ use nodeweir_store::GateStore as _;
 use crate::rig::{Rig, call, until};
 
 fn line(project: &str, methods: &str, cost: u64, status: u16) -> String {
-    let now = Timestamp::now();
-    let (second, ms) = (now.as_second(), now.subsec_millisecond());
+    line_at(Timestamp::now(), project, methods, cost, status)
+}
+
+fn line_at(at: Timestamp, project: &str, methods: &str, cost: u64, status: u16) -> String {
+    let (second, ms) = (at.as_second(), at.subsec_millisecond());
     format!(
         "{{\"time\":{second}.{ms:03},\"project\":\"{project}\",\"key\":\"0123456789ab\",\"network\":\"ethereum\",\
          \"methods\":\"{methods}\",\"cost\":{cost},\"status\":{status},\"seconds\":0.010,\"bytes_in\":100,\
@@ -98,4 +101,25 @@ async fn what_no_node_answered_is_given_back_and_a_stop_returns_the_rest() {
     let account = store.inner_account("shop").await;
     assert_eq!((account.spent, account.leased(), account.written_off), (35, 0, 0), "{account:?}");
     assert_eq!(i128::from(account.granted), 35 + account.left());
+}
+
+#[tokio::test]
+async fn what_cannot_be_given_back_does_not_count_as_given_back() {
+    let rig = Rig::start("").await;
+    rig.key("shop", "business", 1, Restrictions::default()).await;
+    let long_ago = Timestamp::now() - (24 * 40).hours();
+    append(
+        &rig,
+        &[
+            line_at(long_ago, "shop", "eth_call:7:7", 7, 502),
+            line("nobody", "eth_call:3:3", 3, 502),
+            line("shop", "eth_call:5:5", 5, 502),
+        ]
+        .concat(),
+    );
+    let refunded = async || rig.metric("nodeweir_gate_refunded_credits_total").await;
+    // Projects and months are taken in their order: the others came before.
+    until("a refund", async || (refunded().await >= 5).then_some(())).await;
+    assert_eq!(refunded().await, 5);
+    rig.stop().await;
 }
