@@ -1,8 +1,8 @@
 //! Usage, read from nginx's access log.
 //!
-//! nginx writes one line for each request that the gate let pass, buffered, into `usage/requests.log` in its folder;
-//! its supervisor renames a full file to `requests.log.NUMBER` and has nginx open a new one. This reader follows by
-//! offset, folds lines into minute rows, writes them together with the offset, and deletes a renamed file when it has
+//! nginx writes one line for each request of a known key, passed or refused, buffered, into `usage/requests.log` in its
+//! folder; its supervisor renames a full file to `requests.log.NUMBER` and has nginx open a new one. This reader follows
+//! by offset, folds lines into minute rows, writes them together with the offset, and deletes a renamed file when it has
 //! been counted. Nothing in the way of a request waits for it.
 
 mod files;

@@ -40,6 +40,16 @@ async fn a_key_is_limited_and_told_when_to_come_again() {
     assert_eq!((large.status, members.as_array().unwrap().len()), (413, 101), "{members}");
     assert_eq!((&members[100]["id"], &members[100]["error"]["data"]["code"]), (&101.into(), &"BATCH_TOO_LARGE".into()));
     gated.until_spent("shop", 102).await;
+    // Who asks how often it was limited finds it among what was used: one call, three, and those until the debt was paid.
+    until("refusals are counted too", async || {
+        let usage = gated.rig.run(&["usage", "shop", "--by", "status", "--json"]).await.exits(0).json();
+        let rows = usage["rows"].as_array().unwrap();
+        let of = |status: &str| rows.iter().find(|row| row["status"] == status);
+        let (passed, limited) = (of("200")?, of("429")?);
+        assert_eq!(limited["credits"], 0, "{usage}");
+        (passed["calls"] == 102 && limited["calls"].as_u64() > Some(4)).then_some(())
+    })
+    .await;
 }
 
 #[tokio::test]

@@ -136,8 +136,7 @@ fn add_up(rows: &[UsageRow], by: UsageBy) -> (Vec<(String, Sum)>, Sum) {
         sums.entry(by.label(row)).or_default().add(row);
         total.add(row);
     }
-    // What no node answered costs nothing, and statuses tell how many calls that were. Refused ones are not here at all:
-    // nginx logs what passed.
+    // What was refused or no node answered costs nothing, and statuses tell how many calls that were.
     let by_calls = total.counts.credits == 0 || by == UsageBy::Status;
     let part = |counts: &UsageCounts| if by_calls { counts.calls } else { counts.credits };
     let whole = u128::from(part(&total.counts)).max(1);
