@@ -12,14 +12,14 @@ use tokio::runtime::Builder;
 
 use super::lanes::{Lane, Lanes};
 use super::paced::{Latency, Load, post};
+use super::{Round, calm_rounds, most_of_others};
 use crate::gate::child::{Kind, STORE, Threads};
-use crate::gate::machine::{Calm, Share, resident_mib};
+use crate::gate::machine::resident_mib;
 use crate::gate::setting::{self, calm};
 use crate::sample::{median, ms};
 
 /// How long each flood lasts.
 const TIME: Duration = Duration::from_secs(5);
-const ROUNDS: usize = 5;
 /// Requests a second of the key that is watched.
 const STEADY: f64 = 500.0;
 /// Requests a second of a flood.
@@ -69,39 +69,40 @@ pub(crate) fn measure() -> anyhow::Result<()> {
         "a key that calls {STEADY:.0} times a second, beside floods of {FLOOD:.0} a second without the shield ({})",
         calm()
     );
-    let mut rounds: Vec<Round> = Vec::new();
     let mut most = 0.0_f64;
-    for _ in 0..ROUNDS {
-        let before = Calm::now(&lanes.pids()?)?;
+    let measure = || {
         let quiet = steady(lane, &body)?;
         let mut beside = Vec::new();
         for flood in &floods {
             beside.push(flooded(lane, &body, flood)?);
             most = most.max(resident_mib(gate.pid())?);
         }
-        rounds.push(Round { quiet, beside, others: before.others_since(&lanes.pids()?)? });
-    }
+        Ok(Latencies { quiet, beside })
+    };
+    let rounds = calm_rounds(&lanes, measure, |_, _| {})?;
     print(&floods, &rounds);
     let verdict = if most < ALLOWED_MIB { "kept" } else { "MISSED" };
     println!("  resident, the gate at most: {most:.1} MiB, allowed {ALLOWED_MIB}: {verdict}\n");
     lanes.check()
 }
 
-struct Round {
+/// Of the key that is watched, in one round.
+struct Latencies {
     quiet: Latency,
     /// Of each flood.
     beside: Vec<Latency>,
-    others: Share,
 }
 
-fn print(floods: &[Flood<'_>], rounds: &[Round]) {
-    let of = |latency: &dyn Fn(&Round) -> Duration| median(&rounds.iter().map(latency).collect::<Vec<_>>());
-    let most = rounds.iter().map(|round| round.others).max().unwrap_or_default();
+fn print(floods: &[Flood<'_>], rounds: &[Round<Latencies>]) {
+    let of = |latency: &dyn Fn(&Latencies) -> Duration| {
+        median(&rounds.iter().map(|round| latency(&round.came)).collect::<Vec<_>>())
+    };
+    let most = most_of_others(rounds);
     println!("  medians of {} rounds; others took at most {most} of the machine", rounds.len());
-    let quiet = of(&|round| round.quiet.p99);
-    println!("  {:<30} p50 {:.3} ms, p99 {:.3} ms", "quiet", ms(of(&|round| round.quiet.p50)), ms(quiet));
+    let quiet = of(&|came| came.quiet.p99);
+    println!("  {:<30} p50 {:.3} ms, p99 {:.3} ms", "quiet", ms(of(&|came| came.quiet.p50)), ms(quiet));
     for (index, flood) in floods.iter().enumerate() {
-        let [p50, p99] = [of(&|round| round.beside[index].p50), of(&|round| round.beside[index].p99)];
+        let [p50, p99] = [of(&|came| came.beside[index].p50), of(&|came| came.beside[index].p99)];
         let ratio = p99.as_secs_f64() / quiet.as_secs_f64();
         let verdict = if ratio <= ALLOWED_RATIO { "kept" } else { "MISSED" };
         println!(

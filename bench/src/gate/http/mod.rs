@@ -82,37 +82,58 @@ pub(crate) fn measure_threads() -> anyhow::Result<()> {
     lanes.check()
 }
 
-/// One load of each lane, in the order of the lanes.
-struct Round {
-    runs: Vec<(wrk::Run, Cost)>,
+/// What was measured once, and what others took of the machine meanwhile.
+struct Round<T> {
+    came: T,
     others: Share,
 }
 
-/// Loads one lane after the other, again and again, until enough rounds were calm; without enough of them, all count.
-fn rounds(lanes: &Lanes, body: &str, connections: u32) -> anyhow::Result<Vec<Round>> {
-    let mut rounds: Vec<Round> = Vec::new();
-    let is_calm = |round: &Round| round.others <= CALM;
-    while rounds.len() < TRIES && rounds.iter().filter(|round| is_calm(round)).count() < ROUNDS {
+/// Measures again and again, until enough rounds were calm; without enough of them, all count. `tell` is told of each,
+/// and how many there were before.
+fn calm_rounds<T>(
+    lanes: &Lanes,
+    mut measure: impl FnMut() -> anyhow::Result<T>,
+    tell: impl Fn(usize, &Round<T>),
+) -> anyhow::Result<Vec<Round<T>>> {
+    let mut rounds: Vec<Round<T>> = Vec::new();
+    let is_calm = |round: &Round<T>| round.others <= CALM;
+    let is_enough = |rounds: &[Round<T>]| rounds.iter().filter(|round| is_calm(round)).count() >= ROUNDS;
+    while rounds.len() < TRIES && !is_enough(&rounds) {
         let before = Calm::now(&lanes.pids()?)?;
-        let runs = lanes.all.iter().map(|lane| lanes.load(lane, body, connections, EACH)).collect::<Result<_, _>>()?;
-        rounds.push(Round { runs, others: before.others_since(&lanes.pids()?)? });
+        let came = measure()?;
+        let round = Round { came, others: before.others_since(&lanes.pids()?)? };
+        tell(rounds.len(), &round);
+        rounds.push(round);
     }
-    if rounds.iter().filter(|round| is_calm(round)).count() >= ROUNDS {
+    if is_enough(&rounds) {
         rounds.retain(is_calm);
     }
     Ok(rounds)
 }
 
-fn print(what: &str, lanes: &Lanes, rounds: &[Round]) {
-    let others: Vec<_> = rounds.iter().map(|round| round.others).collect();
-    let most = others.iter().max().copied().unwrap_or_default();
+/// What others took in the worst round.
+fn most_of_others<T>(rounds: &[Round<T>]) -> Share {
+    rounds.iter().map(|round| round.others).max().unwrap_or_default()
+}
+
+/// One load of each lane, in the order of the lanes.
+type Runs = Vec<(wrk::Run, Cost)>;
+
+/// Loads one lane after the other.
+fn rounds(lanes: &Lanes, body: &str, connections: u32) -> anyhow::Result<Vec<Round<Runs>>> {
+    let load = || lanes.all.iter().map(|lane| lanes.load(lane, body, connections, EACH)).collect();
+    calm_rounds(lanes, load, |_, _| {})
+}
+
+fn print(what: &str, lanes: &Lanes, rounds: &[Round<Runs>]) {
+    let most = most_of_others(rounds);
     println!("  {what}; {} rounds, others took at most {most} of the machine", rounds.len());
     println!(
         "    {:<26} {:>10} {:>9} {:>9}   CPU per request: {:>8} {:>8} {:>8} {:>8}",
         "", "req/s", "p50", "p99", "nginx", "gate", "node", "wrk"
     );
     for (index, Lane { name, .. }) in lanes.all.iter().enumerate() {
-        let runs = || rounds.iter().map(|round| round.runs[index]);
+        let runs = || rounds.iter().map(|round| round.came[index]);
         let times = |of: fn((wrk::Run, Cost)) -> Duration| median(&runs().map(of).collect::<Vec<_>>());
         let [nginx, gate, node, wrk] = [
             times(|(_, cost)| cost.nginx),
@@ -131,13 +152,13 @@ fn print(what: &str, lanes: &Lanes, rounds: &[Round]) {
     }
 }
 
-fn per_second(rounds: &[Round], lane: usize) -> f64 {
-    Spread::of(rounds.iter().map(|round| round.runs[lane].0.per_second)).median
+fn per_second(rounds: &[Round<Runs>], lane: usize) -> f64 {
+    Spread::of(rounds.iter().map(|round| round.came[lane].0.per_second)).median
 }
 
 /// The throughput of one lane to that of another in the same round.
-fn ratios(rounds: &[Round], lane: usize, to: usize) -> Spread {
-    Spread::of(rounds.iter().map(|round| round.runs[lane].0.per_second / round.runs[to].0.per_second))
+fn ratios(rounds: &[Round<Runs>], lane: usize, to: usize) -> Spread {
+    Spread::of(rounds.iter().map(|round| round.came[lane].0.per_second / round.came[to].0.per_second))
 }
 
 /// Several measurements of one thing.
@@ -175,22 +196,19 @@ fn latency(lanes: &Lanes, part: &str, rate: f64) -> anyhow::Result<()> {
         "round", "off p50", "p99", "nothing p50", "p99", "full p50", "p99", "added p50", "p99", "others"
     );
     let body = setting::single();
-    let mut rounds: Vec<([Latency; 3], Share)> = Vec::new();
-    let is_calm = |round: &([Latency; 3], Share)| round.1 <= CALM;
-    while rounds.len() < TRIES && rounds.iter().filter(|round| is_calm(round)).count() < ROUNDS {
-        let before = Calm::now(&lanes.pids()?)?;
-        let run = |lane: &Lane| {
-            let request = paced::post(&lane.path, "", &body);
-            let request = &|| Ok(request.clone());
-            let port = lane.nginx.port;
-            Load { port, connections, per_second: rate, time: PACED, request, statuses: &[200] }.run()
-        };
-        let [off, nothing, full] = [run(&lanes.all[0])?, run(&lanes.all[1])?, run(&lanes.all[2])?];
-        let others = before.others_since(&lanes.pids()?)?;
+    let run = |lane: &Lane| {
+        let request = paced::post(&lane.path, "", &body);
+        let request = &|| Ok(request.clone());
+        let port = lane.nginx.port;
+        Load { port, connections, per_second: rate, time: PACED, request, statuses: &[200] }.run()
+    };
+    let measure = || Ok([run(&lanes.all[0])?, run(&lanes.all[1])?, run(&lanes.all[2])?]);
+    let tell = |before: usize, round: &Round<[Latency; 3]>| {
+        let ([off, nothing, full], others) = (round.came, round.others);
         let added = full.less(off);
         println!(
             "  {:>5} {:>7.3} ms {:>7.3} ms {:>9.3} ms {:>7.3} ms {:>7.3} ms {:>7.3} ms {:>7.3} ms {:>7.3} ms {:>8}",
-            rounds.len() + 1,
+            before + 1,
             ms(off.p50),
             ms(off.p99),
             ms(nothing.p50),
@@ -201,13 +219,10 @@ fn latency(lanes: &Lanes, part: &str, rate: f64) -> anyhow::Result<()> {
             ms(added.p99),
             others.to_string(),
         );
-        rounds.push(([off, nothing, full], others));
-    }
-    if rounds.iter().filter(|round| is_calm(round)).count() >= ROUNDS {
-        rounds.retain(is_calm);
-    }
+    };
+    let rounds = calm_rounds(lanes, measure, tell)?;
     let added = |lane: usize, to: usize| {
-        let all: Vec<_> = rounds.iter().map(|(lanes, _)| lanes[lane].less(lanes[to])).collect();
+        let all: Vec<_> = rounds.iter().map(|round| round.came[lane].less(round.came[to])).collect();
         let [p50, p99] = [|added: &Latency| added.p50, |added: &Latency| added.p99];
         [p50, p99].map(|of| median(&all.iter().map(of).collect::<Vec<_>>()))
     };
