@@ -15,6 +15,8 @@ use super::process::{Process, heads, ours};
 
 /// How often a condition is looked at.
 pub(super) const LOOK: Duration = Duration::from_millis(20);
+/// How often it is looked at, at least: half a second's worth, which is less than any time that is given.
+const LEAST_LOOKS: u32 = 25;
 /// For closing listening sockets once told to. Both proxies do it at once unless the machine is very busy.
 const TO_LET_GO: Duration = Duration::from_secs(5);
 /// For a port that nobody of ours holds: somebody else may just be leaving.
@@ -83,16 +85,19 @@ fn is_free(address: SocketAddr) -> bool {
     !TcpListener::bind(address).is_err_and(|error| error.kind() == io::ErrorKind::AddrInUse)
 }
 
-/// Whether `condition` came true in time.
+/// Whether `condition` came true in time. While the machine stood still nobody could see to it, so the time alone does
+/// not say that it will not.
 async fn within(time: Duration, mut condition: impl FnMut() -> bool) -> bool {
     let end = Instant::now() + time;
+    let mut looks = 0;
     loop {
         if condition() {
             return true;
         }
-        if Instant::now() >= end {
+        if Instant::now() >= end && looks >= LEAST_LOOKS {
             return false;
         }
+        looks += 1;
         sleep(LOOK).await;
     }
 }
