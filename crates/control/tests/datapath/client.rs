@@ -1,10 +1,11 @@
 //! A client that sends what it is told to, byte by byte, well-formed or not.
 
 use std::fmt::Write as _;
-use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::{TcpStream, UnixStream};
+
+use crate::support::DEADLINE;
 
 /// A usual request.
 pub(crate) const CALL: &str = r#"{"jsonrpc":"2.0","id":1,"method":"eth_blockNumber","params":[]}"#;
@@ -90,7 +91,7 @@ async fn exchange(mut stream: impl AsyncRead + AsyncWrite + Unpin, parts: &[&[u8
             all.extend_from_slice(&chunk[..count]);
         }
     };
-    tokio::time::timeout(Duration::from_secs(20), reading).await.expect("the response ends");
+    tokio::time::timeout(DEADLINE, reading).await.expect("the response ends");
     parse(&all)
 }
 

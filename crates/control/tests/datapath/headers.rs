@@ -1,12 +1,14 @@
 //! What nodes and clients learn of each other.
 
+use std::ops::Range;
+
 use axum::http::HeaderName;
 use nodeweir_domain::config::ProxyKind;
 
 use crate::client::{CALL, call, request};
 use crate::nodes::{Does, Node};
 use crate::rosters::{main_of, plain, through_hop, with_host};
-use crate::support::{Proxy, Settings};
+use crate::support::{Proxy, Settings, until};
 
 const FROM_CLIENT: [&str; 11] = [
     "Authorization: Bearer key-in-header",
@@ -102,11 +104,9 @@ async fn the_time_of_the_node_is_told_in_whole_milliseconds() {
     for kind in ProxyKind::ALL {
         let node = Node::start("node", Does::Answer).await;
         let proxy = Proxy::start(kind, &main_of(vec![plain("node", node.at)], None)).await;
-        let latency =
-            async || call(proxy.port, "/v3").await.header("X-RPC-Latency-Ms").unwrap().parse::<u64>().unwrap();
-        assert!(latency().await < 500, "{kind}");
+        tells_a_time(&proxy, 0..500).await;
         node.now(Does::Late(300));
-        assert!((290..700).contains(&latency().await), "{kind}");
+        tells_a_time(&proxy, 290..700).await;
     }
 }
 
@@ -114,12 +114,19 @@ async fn the_time_of_the_node_is_told_in_whole_milliseconds() {
 async fn longer_than_a_second_too() {
     for kind in ProxyKind::ALL {
         let node = Node::start("node", Does::Late(1100)).await;
-        let slow = Settings { timeouts: "connect: 1s, attempt: 9s, total: 30s", ..Settings::default() };
-        let proxy = Proxy::start_with(kind, &main_of(vec![plain("node", node.at)], None), &slow).await;
-        let reply = call(proxy.port, "/v3").await;
-        let latency: u64 = reply.header("X-RPC-Latency-Ms").unwrap().parse().unwrap();
-        assert!((1090..3000).contains(&latency), "{kind}: {latency}");
+        let proxy = Proxy::start(kind, &main_of(vec![plain("node", node.at)], None)).await;
+        tells_a_time(&proxy, 1090..3000).await;
     }
+}
+
+/// Calls until the time that is told is within `range`: any one call may have met a machine that stood still.
+async fn tells_a_time(proxy: &Proxy, range: Range<u64>) {
+    until(&format!("{} tells {range:?} ms", proxy.kind), async || {
+        let reply = call(proxy.port, "/v3").await;
+        let told: u64 = reply.header("X-RPC-Latency-Ms").unwrap().parse().unwrap();
+        range.contains(&told).then_some(())
+    })
+    .await;
 }
 
 #[tokio::test]

@@ -9,6 +9,7 @@ use axum::extract::State;
 use axum::http::{HeaderMap, Method, Response, Uri};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Barrier;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
@@ -25,6 +26,8 @@ pub(crate) enum Does {
     Hang,
     /// Answers after this many milliseconds.
     Late(u64),
+    /// Answers when as many requests as the barrier wants are there, whichever of the nodes that share it they came to.
+    Wait(Arc<Barrier>),
 }
 
 /// One request as it arrived.
@@ -106,6 +109,10 @@ async fn handle(State(node): State<Node>, method: Method, uri: Uri, headers: Hea
         Does::Hang => std::future::pending().await,
         Does::Late(ms) => {
             tokio::time::sleep(std::time::Duration::from_millis(ms)).await;
+            answer
+        }
+        Does::Wait(all) => {
+            all.wait().await;
             answer
         }
     };

@@ -22,8 +22,16 @@ use crate::rosters::MAIN;
 pub(crate) const SECRET: &str = "s3cret-value";
 /// What stands in the place of the revision's name.
 pub(crate) const REVISION_NAME: &str = "r-7";
-/// No test waits longer for anything.
-pub(crate) const DEADLINE: Duration = Duration::from_secs(15);
+/// No test waits longer for anything. Far more than anything takes, for a machine that is slow or stands still for a while.
+pub(crate) const DEADLINE: Duration = Duration::from_secs(60);
+
+/// For tests in which no time has to run out.
+const PATIENT: &str = "connect: 3s, attempt: 20s, total: 90s";
+/// For tests that wait until one has; what answers is still given time.
+pub(crate) const BRIEF: &str = "connect: 500ms, attempt: 1500ms, total: 30s";
+
+/// How nginx is told how long the gate may take.
+const GATE_ANSWERS: &str = "_timeout 2000ms;";
 
 /// What differs between tests beside the roster.
 #[derive(Debug, Clone)]
@@ -32,8 +40,10 @@ pub(crate) struct Settings {
     pub(crate) proxy: &'static str,
     /// What stands there behind `gate:`. Most tests are about the way without it.
     pub(crate) gate: &'static str,
-    /// The times, short in most tests.
+    /// The times: [`BRIEF`] where one has to run out.
     pub(crate) timeouts: &'static str,
+    /// nginx waits for the gate as long as for a node: where the gate is there, its test is not about its speed.
+    pub(crate) awaits_gate: bool,
     /// Port of a DNS server on this machine.
     pub(crate) dns: u16,
     /// Whom TLS nodes' certificates must come from, as PEM.
@@ -45,7 +55,8 @@ impl Default for Settings {
         Self {
             proxy: "",
             gate: "{enabled: false}",
-            timeouts: "connect: 300ms, attempt: 700ms, total: 3s",
+            timeouts: PATIENT,
+            awaits_gate: false,
             dns: 1,
             authority: nobody_s_authority(),
         }
@@ -161,7 +172,11 @@ impl Proxy {
         rosters: &Rosters,
         settings: &Settings,
     ) -> Self {
-        let body = render(rosters, &config(kind, rosters, port, settings));
+        let mut body = render(rosters, &config(kind, rosters, port, settings));
+        if settings.awaits_gate {
+            assert!(body.contains(GATE_ANSWERS), "the time that the gate has stands in the file");
+            body = body.replace(GATE_ANSWERS, "_timeout 20000ms;");
+        }
         write_folder(folder.path(), kind, &body, settings);
         let mut child =
             command(folder.path(), kind, false).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();

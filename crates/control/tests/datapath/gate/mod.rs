@@ -161,7 +161,8 @@ impl Rig {
         std::fs::create_dir(folder.path().join("sock")).unwrap();
         let gate = Gate::default();
         let server = Some(gate.listen(&folder.path().join("sock/gate.sock")));
-        let proxy = Proxy::start_in(folder, free_port(), ProxyKind::Nginx, rosters, settings).await;
+        let settings = Settings { awaits_gate: true, ..settings.clone() };
+        let proxy = Proxy::start_in(folder, free_port(), ProxyKind::Nginx, rosters, &settings).await;
         Self { proxy, gate, node, server }
     }
 
@@ -178,7 +179,9 @@ impl Rig {
         let file = self.proxy.folder.path().join("usage/requests.log");
         until("the usage is logged", async || {
             let text = std::fs::read_to_string(&file).unwrap();
-            let lines: Vec<_> = text.lines().map(|line| serde_json::from_str(line).expect(line)).collect();
+            // The last one may still be written.
+            let whole = text.rsplit_once('\n').map_or("", |(whole, _)| whole);
+            let lines: Vec<_> = whole.lines().map(|line| serde_json::from_str(line).expect(line)).collect();
             (lines.len() >= count).then_some(lines)
         })
         .await

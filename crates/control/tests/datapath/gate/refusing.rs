@@ -6,7 +6,7 @@ use super::{GOOD, Rig, expect_verdict};
 use crate::client::CALL;
 use crate::nodes::{Does, Node};
 use crate::rosters::{MAIN, main_of, plain, roster, through_hop};
-use crate::support::Settings;
+use crate::support::{BRIEF, Settings};
 
 const GATED: &str = "{}";
 
@@ -54,6 +54,8 @@ async fn what_no_node_answers_the_gate_puts_into_words() {
     for fallback in [None, Some(through_hop("leader", leader.at))] {
         let rosters = main_of(vec![plain("own", own.at)], fallback);
         let rig = Rig::of(own.clone(), &rosters, &Settings { gate: GATED, ..Settings::default() }).await;
+        let brief = Settings { gate: GATED, timeouts: BRIEF, ..Settings::default() };
+        let brief = Rig::of(own.clone(), &rosters, &brief).await;
         for (fault, status, reason) in [
             (Does::Say(502, "<html>"), 503, "upstream-unavailable"),
             (Does::Say(503, "<html>"), 503, "upstream-unavailable"),
@@ -61,6 +63,7 @@ async fn what_no_node_answers_the_gate_puts_into_words() {
             (Does::Say(504, "<html>"), 504, "upstream-timeout"),
             (Does::Hang, 504, "upstream-timeout"),
         ] {
+            let rig = if matches!(fault, Does::Hang) { &brief } else { &rig };
             own.now(fault.clone());
             leader.now(fault.clone());
             let reply = rig.call(GOOD).await;
@@ -107,7 +110,7 @@ async fn answers_of_our_own_stand_in_when_the_gate_cannot_write() {
         let socket = folder.path().join("sock/gate.sock");
         let port = crate::support::free_port();
         let rosters = main_of(vec![plain("slow", slow.at)], None);
-        let settings = Settings { gate: GATED, ..Settings::default() };
+        let settings = Settings { gate: GATED, awaits_gate: true, ..Settings::default() };
         let kind = nodeweir_domain::config::ProxyKind::Nginx;
         let verdict = if gate_is_for == "nodes" { "204 No Content" } else { "403 Forbidden\r\nX-Gate-Refusal: 402" };
         let once = super::away::answers_once(&socket, verdict);
