@@ -35,7 +35,7 @@ async fn applying_what_runs_does_nothing() {
     for kind in ProxyKind::ALL {
         let rig = Rig::new(kind).await;
         let mut supervisor = rig.started().await;
-        let before = rig.processes();
+        let before = rig.all_processes().await;
         supervisor.apply("1-one", &rig.text("one")).await.unwrap();
         assert_eq!(rig.processes(), before, "no worker was replaced");
         supervisor.stop_now().await.unwrap();
@@ -47,7 +47,7 @@ async fn a_rejected_revision_changes_nothing_and_its_secret_stays_secret() {
     for kind in ProxyKind::ALL {
         let rig = Rig::new(kind).await;
         let mut supervisor = rig.started().await;
-        let before = rig.processes();
+        let before = rig.all_processes().await;
         let error = supervisor.apply("2-two", &bodies::broken(kind, &rig.body)).await.unwrap_err();
         let shown = error.to_string();
         assert!(matches!(error, ApplyError::Rejected { .. }), "{shown}");

@@ -35,7 +35,7 @@ http {{
     uwsgi_temp_path tmp/uwsgi;
     access_log /dev/stdout;
     keepalive_timeout 75s;
-    keepalive_min_timeout 1s;
+    keepalive_min_timeout 20s;
     keepalive_requests 1000000;
     proxy_http_version 1.1;
     server {{
@@ -99,6 +99,15 @@ backend tls
     server nobody 127.0.0.1:{dead} ssl verify required ca-file "$NODEWEIR_CA_FILE" verifyhost localhost resolvers system
 "#
         ),
+    }
+}
+
+/// How many processes serve a text once all have been started.
+pub(crate) fn processes(kind: ProxyKind) -> usize {
+    match kind {
+        // A master and its workers.
+        ProxyKind::Nginx => 1 + 2,
+        ProxyKind::Haproxy => 1 + 1,
     }
 }
 

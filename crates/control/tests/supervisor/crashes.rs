@@ -22,7 +22,7 @@ async fn a_killed_proxy_is_noticed_and_started_again() {
         let mut supervisor = rig.started().await;
         let nothing = timeout(Duration::from_millis(50), supervisor.exited()).await;
         assert!(nothing.is_err(), "it runs");
-        let before = rig.processes();
+        let before = rig.all_processes().await;
         kill(pid(&supervisor), Signal::KILL);
         let exited = timeout(DEADLINE, supervisor.exited()).await.unwrap();
         assert!(exited.to_string().contains("signal 9"), "{exited}");
@@ -58,7 +58,7 @@ async fn a_killed_supervisor_leaves_a_serving_proxy_to_the_next_one() {
         let error =
             Supervisor::new(Program::find(kind).unwrap(), rig.folder(), rig.settings, |_| None, mpsc::channel(1).0);
         assert!(matches!(error.err(), Some(FolderError::InUse(_))), "two at a time");
-        let before = rig.processes();
+        let before = rig.all_processes().await;
         let request = rig.slow_request().await;
         drop(supervisor);
         assert_eq!(rig.says().await, "one", "it goes on serving");
@@ -174,7 +174,13 @@ async fn a_restart_that_fails_is_asked_for_again() {
             rig.processes().is_empty()
         })
         .await;
-        let other = std::net::TcpListener::bind(rig.settings.listen).unwrap();
+        // A dying process lets go of its port after its folder.
+        let mut other = None;
+        until("the port is free", || {
+            other = std::net::TcpListener::bind(rig.settings.listen).ok();
+            std::future::ready(other.is_some())
+        })
+        .await;
         let error = supervisor.restart().await.unwrap_err();
         assert!(matches!(error, StartError::Taken(_)), "{error}");
         let again = timeout(DEADLINE, supervisor.exited()).await.unwrap();

@@ -11,9 +11,10 @@ use crate::rig::{Rig, until};
 async fn a_hundred_reloads_lose_no_request_of_kept_connections() {
     for kind in ProxyKind::ALL {
         let mut rig = Rig::new(kind).await;
-        rig.bound_shutdown(5);
+        // However long the machine stands still, no old worker ends before its clients have left it.
+        rig.bound_shutdown(60);
         let mut supervisor = rig.started().await;
-        let usual = rig.processes().len();
+        let usual = rig.all_processes().await.len();
         let load = Load::start(rig.body.port, 16);
         let (start, mut most) = (Instant::now(), 0);
         for round in 0..100 {
@@ -38,9 +39,9 @@ async fn a_hundred_reloads_lose_no_request_of_kept_connections() {
 async fn old_workers_end_within_the_shutdown_time_however_many_reloads_there_are() {
     for kind in ProxyKind::ALL {
         let mut rig = Rig::new(kind).await;
-        rig.bound_shutdown(2);
+        rig.bound_shutdown(6);
         let mut supervisor = rig.started().await;
-        let usual = rig.processes().len();
+        let usual = rig.all_processes().await.len();
         let mut requests = Vec::new();
         for round in 0..6 {
             requests.push(rig.slow_request().await);
@@ -49,7 +50,7 @@ async fn old_workers_end_within_the_shutdown_time_however_many_reloads_there_are
         assert!(rig.processes().len() > usual, "old workers still hold their slow requests");
         let start = Instant::now();
         until("the old workers are gone", || async { rig.processes().len() <= usual }).await;
-        assert!(start.elapsed() < Duration::from_secs(2 + 3), "{kind}: {:?}", start.elapsed());
+        assert!(start.elapsed() < Duration::from_secs(6 + 20), "{kind}: {:?}", start.elapsed());
         supervisor.stop_now().await.unwrap();
     }
 }

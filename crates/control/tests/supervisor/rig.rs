@@ -20,7 +20,7 @@ use crate::bodies::{self, Body};
 use crate::client::{self, Answer};
 
 /// Long enough for two slow cores; nothing waits that long unless something is wrong.
-pub(crate) const DEADLINE: Duration = Duration::from_secs(30);
+pub(crate) const DEADLINE: Duration = Duration::from_secs(60);
 
 /// The node's key.
 pub(crate) const SECRET: &str = "5ecre7of7he0node5ecre7of7he0node";
@@ -103,6 +103,13 @@ impl Rig {
     /// Everything that came out so far.
     pub(crate) fn said(&mut self) -> Vec<String> {
         std::iter::from_fn(|| self.lines.try_recv().ok()).map(|line| line.text).collect()
+    }
+
+    /// The same once a start is over: it is done when one worker answers, and another may yet have to be started.
+    pub(crate) async fn all_processes(&self) -> Vec<i32> {
+        let usual = bodies::processes(self.kind);
+        until("all workers have been started", || async { self.processes().len() == usual }).await;
+        self.processes()
     }
 
     /// Processes that work in the folder, zombies left out.

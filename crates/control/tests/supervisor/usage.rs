@@ -41,13 +41,15 @@ fn read(file: &Path, seen: &mut HashMap<String, u32>) {
     fs::remove_file(file).unwrap();
 }
 
-/// Whether a process of the proxy has a renamed file open.
+/// Whether a process of the proxy has a renamed file open. One that was started while they were looked at may have it.
 fn is_held(folder: &Path) -> bool {
-    processes_in(folder).into_iter().any(|pid| {
+    let processes = processes_in(folder);
+    let holds = |pid: &i32| {
         let Ok(open) = fs::read_dir(format!("/proc/{pid}/fd")) else { return false };
         let names = open.filter_map(|entry| fs::read_link(entry.ok()?.path()).ok());
         names.into_iter().any(|name| name.to_string_lossy().contains("requests.log."))
-    })
+    };
+    processes.iter().any(holds) || processes_in(folder) != processes
 }
 
 /// Clients that count their answered requests, each with a number of its own.
@@ -70,7 +72,9 @@ async fn load(port: u16, stop: Arc<AtomicBool>, next: Arc<AtomicU64>) -> Vec<u64
 
 #[tokio::test(flavor = "multi_thread")]
 async fn no_line_is_lost_or_doubled_over_twenty_rotations() {
-    let rig = Rig::new(ProxyKind::Nginx).await;
+    let mut rig = Rig::new(ProxyKind::Nginx).await;
+    // A slow machine needs minutes for so many requests, and the slow one has to last as long.
+    rig.bound_shutdown(600);
     let mut supervisor = rig.supervisor();
     supervisor.apply("1-one", &metered(&rig, "one")).await.unwrap();
     // A client that stays on an earlier worker keeps that one alive across reloads.
@@ -207,7 +211,7 @@ async fn the_gate_s_socket_is_left_alone() {
     supervisor.apply("1-one", &rig.text("one")).await.unwrap();
     supervisor.stop_now().await.unwrap();
     supervisor.apply("1-one", &rig.text("one")).await.unwrap();
-    assert!(start.elapsed() < Duration::from_secs(5), "nothing waits for it to go");
+    assert!(start.elapsed() < Duration::from_secs(20), "nothing waits for it to go");
     supervisor.stop().await.unwrap();
     std::os::unix::net::UnixStream::connect(&socket).unwrap();
 }
