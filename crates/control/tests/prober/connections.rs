@@ -3,15 +3,18 @@
 use std::sync::atomic::{AtomicU8, Ordering};
 
 use nodeweir_domain::fleet::probe::Failure;
-use tokio::net::TcpListener;
+use tokio::net::TcpSocket;
 
 use crate::server::{Server, good, http};
 use crate::{PATIENT, probe};
 
 #[tokio::test]
 async fn nobody_there() {
-    let port = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap().port();
-    assert_eq!(probe(PATIENT, &format!("http://127.0.0.1:{port}")).await, Err(Failure::Refused));
+    // The port stays taken, so that no server of another test gets it.
+    let taken = TcpSocket::new_v4().unwrap();
+    taken.bind(([127, 0, 0, 1], 0).into()).unwrap();
+    let at = taken.local_addr().unwrap();
+    assert_eq!(probe(PATIENT, &format!("http://{at}")).await, Err(Failure::Refused));
 }
 
 /// A server that breaks each connection in the way of `broken` before the one numbered `from`.
