@@ -2,10 +2,13 @@
 
 use std::collections::BTreeMap;
 use std::net::{SocketAddr, TcpListener};
+use std::panic::{AssertUnwindSafe, resume_unwind};
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU16, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use futures_util::FutureExt as _;
 use jiff::Timestamp;
 use nodeweir_domain::config::Config;
 use nodeweir_domain::gate::account::{Account, Period};
@@ -24,7 +27,8 @@ use tokio::task::JoinHandle;
 
 use crate::faulty::Faulty;
 
-pub(crate) const DEADLINE: Duration = Duration::from_secs(20);
+/// Nothing takes nearly as long unless something is wrong.
+pub(crate) const DEADLINE: Duration = Duration::from_secs(60);
 
 /// What the gate said.
 #[derive(Debug)]
@@ -64,7 +68,7 @@ impl Rig {
         let folder = tempfile::tempdir().unwrap();
         let store = Faulty::new(SqliteStore::open(&folder.path().join("state.db")).unwrap());
         std::fs::create_dir(folder.path().join("usage")).unwrap();
-        let admin = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        let admin = SocketAddr::from(([127, 0, 0, 1], free_port()));
         let text = format!(
             "default_network: ethereum\nnetworks:\n  ethereum: {{chain_id: 1, block_time: 12s, leader: {{url: 'http://127.0.0.1:1'}}}}\n\
              gate: {{admin: '{admin}'{gate}}}\n"
@@ -176,6 +180,18 @@ impl Drop for Rig {
     }
 }
 
+/// A port that nobody uses, out of the range that the system gives to others meanwhile.
+fn free_port() -> u16 {
+    static NEXT: AtomicU16 = AtomicU16::new(0);
+    let first = 20_000 + u16::try_from(std::process::id() % 8_000).unwrap();
+    loop {
+        let port = first + NEXT.fetch_add(1, Ordering::Relaxed) % 4_000;
+        if TcpListener::bind(("127.0.0.1", port)).is_ok() {
+            return port;
+        }
+    }
+}
+
 fn parse(answer: &str) -> Said {
     let (head, body) = answer.split_once("\r\n\r\n").unwrap_or_else(|| panic!("no HTTP: {answer}"));
     let mut lines = head.lines();
@@ -194,6 +210,47 @@ pub(crate) async fn until<T>(what: &str, mut look: impl AsyncFnMut() -> Option<T
         }
         assert!(Instant::now() < end, "never: {what}");
         tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+/// Runs a scenario in which somebody waits for a time of its own, and once more if it failed while the machine stood still
+/// or had no time for this process: then nobody else had that time.
+pub(crate) async fn steadily(scenario: impl AsyncFn()) {
+    for _ in 0..10 {
+        let (began, stopwatch) = (Instant::now(), Stopwatch::start());
+        let ended = AssertUnwindSafe(scenario()).catch_unwind().await;
+        let lost = began.elapsed().saturating_sub(stopwatch.elapsed());
+        match ended {
+            Ok(()) => return,
+            Err(why) if lost < Duration::from_millis(300) => resume_unwind(why),
+            Err(_) => println!("this machine stood still for {lost:?}: once more"),
+        }
+    }
+    panic!("this machine stands still all the time");
+}
+
+/// It stands still whenever the machine does.
+struct Stopwatch(Arc<AtomicU64>);
+
+impl Stopwatch {
+    fn start() -> Self {
+        let shown = Arc::new(AtomicU64::new(0));
+        let shows = Arc::downgrade(&shown);
+        std::thread::spawn(move || {
+            let mut looked = Instant::now();
+            while let Some(shown) = shows.upgrade() {
+                std::thread::sleep(Duration::from_millis(2));
+                let now = Instant::now();
+                let passed = (now - looked).min(Duration::from_millis(20));
+                shown.fetch_add(u64::try_from(passed.as_micros()).unwrap(), Ordering::Relaxed);
+                looked = now;
+            }
+        });
+        Self(shown)
+    }
+
+    fn elapsed(&self) -> Duration {
+        Duration::from_micros(self.0.load(Ordering::Relaxed))
     }
 }
 
