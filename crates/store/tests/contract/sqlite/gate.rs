@@ -1,7 +1,6 @@
 //! What only the embedded store promises of the gate's part.
 
 use std::thread;
-use std::time::{Duration, Instant};
 
 use nodeweir_domain::gate::usage::LogCursor;
 use nodeweir_store::sqlite::SqliteStore;
@@ -117,12 +116,11 @@ async fn reads_wait_for_no_write() {
             tokio::spawn(async move { store.put_project(None, &project(&format!("p-{number}"), 1)).await.unwrap() })
         })
         .collect();
-    let began = Instant::now();
     for _ in 0..20 {
         is_filled(&store).await;
     }
-    assert!(began.elapsed() < Duration::from_secs(3), "{:?}", began.elapsed());
-    assert!(!waiting.iter().any(tokio::task::JoinHandle::is_finished), "they waited");
+    // Reads that had waited for a write would have come after it.
+    assert!(!waiting.iter().any(tokio::task::JoinHandle::is_finished), "they still wait");
     other.execute_batch("COMMIT").unwrap();
     for written in waiting {
         assert_eq!(written.await.unwrap(), Written::Done);
