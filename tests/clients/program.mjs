@@ -17,7 +17,7 @@ export const NOBODY = '0x000000000000000000000000000000000000dEaD'
 export const BATCH = [1, 2, 3].map((n) => `0x${n.toString(16).padStart(40, '0')}`)
 
 /** Seconds after which a library that still tries is reported as `timed_out`. */
-const LIMIT = 30
+const LIMIT = 120
 
 /**
  * Runs the scenarios that the arguments name and prints what came of them.

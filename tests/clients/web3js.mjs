@@ -2,6 +2,9 @@
 import { Web3 } from 'web3'
 import { ACCOUNT, BATCH, KEY, NOBODY, each, program } from './program.mjs'
 
+/** In milliseconds: by default a batch is given up after one second, and a busy machine may need more. */
+const PATIENTLY = { timeout: 60_000 }
+
 const balance = (who) => ({ method: 'eth_getBalance', params: [who, 'latest'] })
 
 const scenarios = {
@@ -11,7 +14,7 @@ const scenarios = {
     const batched = async () => {
       const batch = new web3.BatchRequest()
       const calls = [ACCOUNT, NOBODY].map((who) => batch.add(balance(who)))
-      await batch.execute()
+      await batch.execute(PATIENTLY)
       return (await Promise.all(calls)).map(BigInt)
     }
     const answers = await each({
@@ -35,7 +38,7 @@ const scenarios = {
     const batch = new (new Web3(url).BatchRequest)()
     // Not awaited: when the request as a whole fails, only `execute` says so, and these never settle.
     for (const who of BATCH) batch.add(balance(who)).catch(() => {})
-    const responses = await batch.execute()
+    const responses = await batch.execute(PATIENTLY)
     return responses.map(({ result, error }, at) =>
       error ? { call: BATCH[at], reason: error } : { call: BATCH[at], value: String(BigInt(result)) },
     )

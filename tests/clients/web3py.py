@@ -24,7 +24,7 @@ BATCH = [f"0x{n:040x}" for n in (1, 2, 3)]
 
 
 # Seconds after which a library that still tries is reported as `timed_out`.
-LIMIT = 30
+LIMIT = 120
 
 
 def client(url):

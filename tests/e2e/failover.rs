@@ -7,7 +7,8 @@ use nodeweir_domain::config::ProxyKind;
 use crate::both::with_both;
 use crate::client::{Load, Tried, failures};
 use crate::nodes::Anvil;
-use crate::rig::Rig;
+use crate::process::until;
+use crate::rig::{BRIEF, Rig};
 
 /// What a client of HAProxy meets when its request went out on a kept connection to a node, both tries found such a
 /// connection broken, and nobody else is left: HAProxy passes the break on, so that the client tries again.
@@ -29,16 +30,15 @@ async fn a_node_that_dies_costs_no_request() {
         a.kill();
         let (status, took) = rig.until_all_serve(["b"]).await;
         println!("{kind}: left the roster {took:?} after its death");
-        assert!(took < Duration::from_secs(10), "{kind}: a tick and a confirmation take two seconds, not {took:?}");
+        assert!(took < Duration::from_secs(30), "{kind}: a tick and a confirmation take two seconds, not {took:?}");
         assert_eq!(status.why("a"), "connection refused");
         assert_eq!(status.code, 1);
         assert!(status.says("ethereum/a is unhealthy since"), "{:?}", status.problems());
 
         let left = Instant::now();
         a.revive().await;
-        let (status, took) = rig.until_all_serve(["a", "b"]).await;
+        let (_, took) = rig.until_all_is_well(["a", "b"]).await;
         println!("{kind}: back in the roster {took:?} after it came back");
-        assert_eq!((status.code, status.problems()), (0, Vec::<&str>::new()));
         load.until_answered_by(&["a", "b"]).await;
 
         let tried = load.end().await;
@@ -55,7 +55,7 @@ async fn a_node_that_dies_costs_no_request() {
 async fn a_node_that_hangs_costs_time_and_no_request() {
     with_both(async |kind| {
         let (leader, a, b) = (Anvil::start().await, Anvil::start().await, Anvil::start().await);
-        let rig = Rig::serving(kind, &leader, &[("a", &a), ("b", &b)]).await;
+        let rig = Rig::serving_with(kind, &leader, &[("a", &a), ("b", &b)], &BRIEF).await;
         let load = Load::start(rig.port, CLIENTS);
         load.until_answered_by(&["a", "b"]).await;
 
@@ -94,8 +94,7 @@ async fn without_own_nodes_the_leader_serves() {
 
         a.revive().await;
         b.revive().await;
-        let (status, _) = rig.until_all_serve(["a", "b"]).await;
-        assert_eq!((status.code, status.problems()), (0, Vec::<&str>::new()));
+        rig.until_all_is_well(["a", "b"]).await;
         assert_ne!(rig.endpoint().await, "leader");
 
         let tried = load.end().await;
@@ -149,7 +148,9 @@ async fn with_nobody_left_clients_are_told_so() {
         assert!(status.is_healthy("a"), "{status:?}");
         a.revive().await;
         rig.until_status("`a` is seen again", |status| status.serves("a") && !status.says("stale")).await;
-        assert_eq!(rig.endpoint().await, "a");
+        // HAProxy's own checks may see it later.
+        let is_called = async || rig.call().await.ok().filter(|answer| answer.endpoint() == "a").map(drop);
+        until("`a` is called again", is_called).await;
 
         // What was never there.
         let unknown = rig.call_at("/nowhere/v3").await.unwrap();

@@ -9,10 +9,10 @@ use crate::both::{with_both, with_one};
 use crate::client::{Connection, Load, failures};
 use crate::nodes::Anvil;
 use crate::process::until;
-use crate::rig::Rig;
+use crate::rig::{BRIEF, Rig};
 
-/// An edit shall be live within seconds; a loaded machine gets some more.
-const SECONDS: Duration = Duration::from_secs(5);
+/// An edit shall be live within seconds; a machine that is loaded, or stands still for a while, gets some more.
+const SECONDS: Duration = Duration::from_secs(20);
 
 /// A method that no probe uses, so that a node's own count of it is that of clients' requests.
 const READ: &str = "eth_gasPrice";
@@ -41,10 +41,9 @@ async fn every_edit_is_live_within_seconds_and_costs_no_request() {
 
         let status = timed(&["node", "edit", "ethereum", "b", "--url", &c.url()], "it serves").await;
         assert_eq!(status.node("b")["url"], c.url());
-        let (at_b, at_c) = (b.calls(READ), c.calls(READ));
-        reads(&rig, 20).await;
+        let at_b = b.calls(READ);
+        reads_until_called(&rig, &c).await;
         assert_eq!(b.calls(READ), at_b, "{kind}: requests still went to the old address");
-        assert!(c.calls(READ) > at_c, "{kind}: no request went to the new address");
 
         let status = timed(&["node", "edit", "ethereum", "b", "--weight", "9"], "it serves").await;
         assert_eq!(status.node("b")["weight"], 9);
@@ -63,9 +62,7 @@ async fn every_edit_is_live_within_seconds_and_costs_no_request() {
         assert_eq!(c.calls(READ), at_c, "{kind}: a cordoned node was called");
 
         timed(&["node", "uncordon", "ethereum", "b"], "it serves").await;
-        let at_c = c.calls(READ);
-        reads(&rig, 20).await;
-        assert!(c.calls(READ) > at_c, "{kind}: uncordoned, and not called");
+        reads_until_called(&rig, &c).await;
 
         let status = timed(&["node", "remove", "ethereum", "b"], "it gets no new requests").await;
         assert_eq!(status.node("b"), Value::Null);
@@ -89,6 +86,16 @@ async fn reads(rig: &Rig, count: usize) {
         let answer = Connection::call(rig.port, "/v3", READ).await.unwrap();
         assert!(answer.result().is_some(), "{}: {answer:?}", rig.kind);
     }
+}
+
+/// Twenty requests, and again until the node was called: HAProxy draws among nodes with equally few connections.
+async fn reads_until_called(rig: &Rig, node: &Anvil) {
+    let before = node.calls(READ);
+    until("the node is called", async || {
+        reads(rig, 20).await;
+        (node.calls(READ) > before).then_some(())
+    })
+    .await;
 }
 
 #[tokio::test]
@@ -173,7 +180,9 @@ async fn a_drained_node_has_no_request_left() {
     with_both(async |kind| {
         let (leader, a, b) = (Anvil::start().await, Anvil::start().await, Anvil::start().await);
         let mut rig = Rig::new(kind, &leader);
-        rig.configure("connect: 1s, attempt: 2s, total: 9s", "connect: 400ms, attempt: 600ms, total: 3s");
+        for (from, to) in BRIEF {
+            rig.configure(from, to);
+        }
         for (name, node) in [("a", &a), ("b", &b)] {
             rig.run(&["node", "add", "ethereum", name, &node.url()]).await.exits(0);
         }
@@ -186,9 +195,9 @@ async fn a_drained_node_has_no_request_left() {
         let done = rig.run(&["node", "drain", "ethereum", "a", "--why", "upgrade"]).await.exits(0);
         let took = began.elapsed();
         println!("{kind}: drained in {took:?}");
-        let done = done.says("those on their way last 3s at most").says("ethereum/a is drained");
+        let done = done.says("those on their way last 6s at most").says("ethereum/a is drained");
         assert_eq!(done.err, "");
-        assert!(took >= Duration::from_secs(3) && took < Duration::from_secs(3) + SECONDS, "{kind}: {took:?}");
+        assert!(took >= Duration::from_secs(6) && took < Duration::from_secs(6) + SECONDS, "{kind}: {took:?}");
         let drained = Instant::now();
         reads(&rig, 20).await;
         assert_eq!(a.calls(READ), 0, "{kind}");

@@ -9,8 +9,8 @@ use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
 
-/// Nothing takes nearly as long unless something is wrong.
-pub(crate) const DEADLINE: Duration = Duration::from_secs(40);
+/// Nothing takes nearly as long unless something is wrong. More than what the programs of client libraries give a library.
+pub(crate) const DEADLINE: Duration = Duration::from_secs(180);
 
 /// Polls until there is something, and returns it.
 pub(crate) async fn until<T>(what: &str, look: impl AsyncFnMut() -> Option<T>) -> T {

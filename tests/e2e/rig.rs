@@ -47,8 +47,14 @@ impl Done {
     }
 }
 
-/// Short times, because tests wait for them, and yet long enough for two busy cores.
-const TIMES: &str = "{connect: 1s, attempt: 2s, total: 9s, keepalive_min: 2s, shutdown: 5s}";
+/// Few tests wait until one of these has run out, so they are long enough for a machine that is slow or stands still for
+/// a while.
+const TIMES: &str = "{connect: 2s, attempt: 5s, total: 21s, keepalive_min: 10s, shutdown: 20s}";
+/// How long a node may take for a probe, for the same reason.
+const PROBE: &str = "timeout: 5s";
+/// For tests that do wait: what to change, and into what.
+pub(crate) const BRIEF: [(&str, &str); 2] =
+    [("connect: 2s, attempt: 5s, total: 21s", "connect: 500ms, attempt: 1500ms, total: 6s"), (PROBE, "timeout: 2s")];
 
 pub(crate) struct Rig {
     pub(crate) kind: ProxyKind,
@@ -83,7 +89,7 @@ impl Rig {
         let (default, all) = (networks[0].0, networks.iter().map(network).collect::<String>());
         let config = format!(
             "default_network: {default}\nnetworks:\n{all}\
-             health: {{interval: 1s, timeout: 1s, confirm_after: 1s}}\n\
+             health: {{interval: 1s, {PROBE}, confirm_after: 1s}}\n\
              proxy:\n  kind: {kind}\n  listen: 127.0.0.1:{port}\n  timeouts: {TIMES}\ngate: {gate}\n"
         );
         fs::write(place.path().join("config.yml"), config).unwrap();
@@ -93,7 +99,20 @@ impl Rig {
 
     /// A fleet with these own nodes, all of which serve.
     pub(crate) async fn serving(kind: ProxyKind, leader: &Anvil, nodes: &[(&str, &Anvil)]) -> Self {
+        Self::serving_with(kind, leader, nodes, &[]).await
+    }
+
+    /// The same with changes of the configuration's text.
+    pub(crate) async fn serving_with(
+        kind: ProxyKind,
+        leader: &Anvil,
+        nodes: &[(&str, &Anvil)],
+        changes: &[(&str, &str)],
+    ) -> Self {
         let mut rig = Self::new(kind, leader);
+        for (from, to) in changes {
+            rig.configure(from, to);
+        }
         for (name, node) in nodes {
             rig.run(&["node", "add", "ethereum", name, &node.url()]).await.exits(0);
         }
@@ -204,6 +223,15 @@ impl Rig {
         };
         let names = names.clone().into_iter().collect::<Vec<_>>().join(", ");
         self.until_status(&format!("these serve: {names}"), condition).await
+    }
+
+    /// The same, and until there is nothing that a person should look at.
+    pub(crate) async fn until_all_is_well(&self, names: impl IntoIterator<Item = &str> + Clone) -> (Status, Duration) {
+        let began = Instant::now();
+        self.until_all_serve(names).await;
+        let is_well = |status: &Status| status.code == 0 && status.problems().is_empty();
+        let (status, _) = self.until_status("all is well", is_well).await;
+        (status, began.elapsed())
     }
 
     /// Calls `eth_blockNumber` at the fleet's address.

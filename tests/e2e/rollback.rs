@@ -45,8 +45,8 @@ async fn a_rollback_holds_shows_and_ends() {
         assert_eq!((status.code, pinned(&status)), (0, false));
         rig.run(&["rollback", "--release"]).await.exits(0).says("no rollback is in force");
 
-        // It ends by itself.
-        rig.run(&["rollback", &only_a, "--for", "2s"]).await.exits(0);
+        // It ends by itself, and not before a slow machine has seen it.
+        rig.run(&["rollback", &only_a, "--for", "12s"]).await.exits(0);
         rig.until_all_serve(["a"]).await;
         let (status, _) = rig.until_all_serve(["a", "b"]).await;
         assert!(!pinned(&status));

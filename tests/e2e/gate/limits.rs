@@ -14,8 +14,9 @@ fn batch(count: usize) -> String {
 
 #[tokio::test]
 async fn a_key_is_limited_and_told_when_to_come_again() {
-    let gated = Gated::start("").await;
-    gated.project("shop", "free").await;
+    // So slow that a debt lasts longer than a machine stands still.
+    let gated = Gated::start(", tiers: {slow: {requests_per_second: 5, credits_per_month: 100000}}").await;
+    gated.project("shop", "slow").await;
     let key = gated.key("shop", "web", &[]).await;
     // A batch of a hundred passes while the bucket is full, and is paid with time.
     let answer = gated.post(&key.path(), &[], &batch(100)).await;
@@ -25,9 +26,9 @@ async fn a_key_is_limited_and_told_when_to_come_again() {
 
     let refused = gated.call(&key, "eth_chainId").await;
     assert_refused(&refused, 429, -32005, "RATE_LIMIT_EXCEEDED");
-    assert_eq!(refused.header("retry-after"), Some("05"), "a debt of eight seconds is told as five");
+    assert_eq!(refused.header("retry-after"), Some("05"), "a debt of eighteen seconds is told as five");
     assert_eq!(refused.json()["error"]["message"], "rate limit exceeded, try again in 5s");
-    assert_eq!(refused.json()["error"]["data"]["rate"]["allowed_rps"], 10);
+    assert_eq!(refused.json()["error"]["data"]["rate"]["allowed_rps"], 5);
     let refused = gated.post(&key.path(), &[], &batch(3)).await;
     assert_eq!((refused.status, refused.json().as_array().unwrap().len()), (429, 3));
     // Another key of the same project has its own.
