@@ -20,6 +20,13 @@ fn sample() -> Config {
     Config::read(SAMPLE).unwrap_or_else(|error| panic!("{error}"))
 }
 
+/// The sample with its last section, which is a comment because one machine has no use for it.
+fn with_aws() -> String {
+    let (before, aws) = SAMPLE.split_once("\n# aws:\n").unwrap();
+    let aws = aws.lines().map(|line| line.strip_prefix("# ").or(line.strip_prefix('#')).unwrap());
+    [before, "aws:"].into_iter().chain(aws).map(|line| line.to_owned() + "\n").collect()
+}
+
 /// A key as it stands in the sample: its path, its value there, and whether it is a comment.
 struct Key {
     path: Vec<String>,
@@ -30,9 +37,10 @@ struct Key {
 
 /// Finds keys by their indentation, also those that are commented out.
 fn keys() -> Vec<Key> {
+    let sample = with_aws();
     let mut above: Vec<(usize, String)> = Vec::new();
     let mut keys = Vec::new();
-    for (index, line) in SAMPLE.lines().enumerate() {
+    for (index, line) in sample.lines().enumerate() {
         let is_active = !line.trim_start().starts_with('#');
         let text = if is_active { line.to_owned() } else { line.replacen("# ", "", 1) };
         let indent = text.len() - text.trim_start().len();
@@ -53,6 +61,8 @@ fn keys() -> Vec<Key> {
 
 /// Every key that the schema knows; `*` for the names that people choose.
 fn known(schema: &Value, node: &Value, path: &[String], found: &mut BTreeSet<Vec<String>>) {
+    // A section that may be left out is this or nothing.
+    let node = node.pointer("/anyOf/0").unwrap_or(node);
     let node = match node.get("$ref").and_then(Value::as_str) {
         Some(reference) => schema.pointer(reference.trim_start_matches('#')).unwrap(),
         None => node,
@@ -84,6 +94,62 @@ fn the_sample_is_a_configuration() {
 }
 
 #[test]
+fn its_section_for_aws_is_one_too() {
+    let text = with_aws();
+    let faults = Config::read(&text).unwrap_err().to_string();
+    assert!(faults.contains("proxy.listen: with `aws`, the load balancer must reach it"), "{faults}");
+    assert_eq!(faults.lines().count(), 1, "{faults}");
+    let aws = Config::read(&text.replace("127.0.0.1:8080\n", "0.0.0.0:8080\n")).unwrap().aws.unwrap();
+    assert_eq!((aws.account.as_str(), aws.region.as_str()), ("123456789012", "eu-central-1"));
+    assert_eq!(aws.host, "rpc.example.com");
+    let arn = "arn:aws:secretsmanager:eu-central-1:123456789012:secret:infura-AbCdEf";
+    assert_eq!(aws.secrets.values().collect::<Vec<_>>(), [arn]);
+}
+
+/// With what a person gets wrong there, and what is said to it.
+#[test]
+fn faults_of_a_deployment_come_all_at_once() {
+    let text = with_aws().replace("127.0.0.1:8080\n", "0.0.0.0:8080\n");
+    let swaps = [
+        ("  interval: 60s", "  interval: 45s"),
+        ("vpc: vpc-0123456789abcdef0", "vpc: main"),
+        ("aws:secretsmanager:eu-central-1", "aws:secretsmanager:eu-west-1"),
+        ("    INFURA_KEY: arn", "    INFURA: arn"),
+        ("probe: [sg-0123456789abcdef0]", "probe: []"),
+        ("host: rpc.example.com", "host: 'https://rpc.example.com'"),
+        ("retention_days: 30", "retention_days: 31"),
+        ("max_tasks: 10", "max_tasks: 1"),
+        ("launch: fargate", "launch: lambda"),
+    ];
+    let faults = |swaps: &[(&str, &str)]| {
+        let text = swaps.iter().fold(text.clone(), |text, (good, bad)| {
+            assert!(text.contains(good), "{good}");
+            text.replacen(good, bad, 1)
+        });
+        let faults = Config::read(&text).unwrap_err().0;
+        faults.into_iter().map(|fault| format!("{}: {}", fault.key, fault.problem)).collect::<Vec<_>>()
+    };
+    let vpc = "aws.vpc: \"main\" is not a VPC's id, such as vpc-0123456789abcdef0";
+    assert_eq!(faults(&swaps[..2]), [vpc], "shapes come first, as types do");
+    let others: Vec<_> = swaps.into_iter().filter(|(good, _)| !good.starts_with("vpc")).collect();
+    let found = faults(&others);
+    for wanted in [
+        "health.interval: with `aws`, whole minutes are expected, or what divides a minute, such as 15s",
+        "aws.security_groups.probe: at least one is needed",
+        "aws.load_balancer.host: \"https://rpc.example.com\" is not a host name such as rpc.example.com",
+        "aws.secrets.INFURA: there is no such name under `secrets:`",
+        "aws.secrets: INFURA_KEY is listed under `secrets:`; say here where its value is kept",
+        "aws.secrets.INFURA: this is in region eu-west-1 of account 123456789012; the deployment is in eu-central-1 of 123456789012",
+        "aws.service.max_tasks: `min_tasks` is 2; this must not be less",
+        "aws.service.launch: unknown value \"lambda\"; expected fargate or ec2",
+    ] {
+        assert!(found.iter().any(|fault| fault == wanted), "{wanted}: not in {found:#?}");
+    }
+    assert!(found.iter().any(|fault| fault.starts_with("aws.logs.retention_days: one of 1, 3, 5")), "{found:#?}");
+    assert_eq!(found.len(), 9, "{found:#?}");
+}
+
+#[test]
 fn its_values_are_the_defaults() {
     let sample = sample();
     // Without anything that has a default.
@@ -101,7 +167,8 @@ secrets: {INFURA_KEY: {hosts: ['*.infura.io']}}
 
 #[test]
 fn where_it_says_default_it_shows_that_default() {
-    let lines: Vec<_> = SAMPLE.lines().collect();
+    let sample = with_aws();
+    let lines: Vec<_> = sample.lines().collect();
     let mut stated = 0;
     for key in keys().iter().filter(|key| key.is_active && !key.value.is_empty()) {
         // The comment above the key.
@@ -137,14 +204,15 @@ fn it_has_every_key_and_no_other() {
     assert_same(&lines(&shown), &lines(&wanted));
     for key in keys().iter().filter(|key| !key.is_active) {
         let name = key.path.last().unwrap().as_str();
-        assert!(matches!(name, "host" | "default"), "line {}: only what has no default is commented out", key.line);
+        let has_no_default = ["host", "default", "reserved_concurrency", "critical", "warning"].contains(&name);
+        assert!(has_no_default, "line {}: only what has no default is commented out", key.line);
     }
 }
 
 /// Whether the last key of a path is a name that a person chose.
 fn is_a_person_s(path: &[String]) -> bool {
     let path: Vec<_> = path.iter().map(String::as_str).collect();
-    matches!(path[..], ["networks" | "secrets", _] | ["gate", "tiers", _])
+    matches!(path[..], ["networks" | "secrets", _] | ["gate", "tiers", _] | ["aws", "secrets", _])
 }
 
 #[track_caller]
@@ -156,7 +224,8 @@ fn assert_same(shown: &str, wanted: &str) {
 
 #[test]
 fn each_key_has_a_comment_once() {
-    let lines: Vec<_> = SAMPLE.lines().collect();
+    let sample = with_aws();
+    let lines: Vec<_> = sample.lines().collect();
     let mut told = BTreeSet::new();
     for key in keys() {
         let above = lines[key.line - 2].trim_start();

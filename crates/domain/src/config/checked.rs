@@ -1,5 +1,6 @@
 //! From the configuration as written to one in which everything fits together.
 
+mod aws;
 mod gate;
 
 use std::collections::BTreeMap;
@@ -66,7 +67,8 @@ pub(super) fn check(written: Written) -> Result<Config, Faults> {
     let default_network = default_network(&mut check, written.default_network, &names);
     let proxy = proxy(&mut check, &written.proxy);
     let rollout = rollout(&mut check, &written.rollout);
-    let gate = gate::gate(&mut check, written.gate, &names, proxy.as_ref().map(|proxy| proxy.listen));
+    let listen = proxy.as_ref().map(|proxy| proxy.listen);
+    let gate = gate::gate(&mut check, written.gate, &names, listen);
     if proxy.as_ref().is_some_and(|proxy| proxy.kind == ProxyKind::Haproxy)
         && gate.as_ref().is_some_and(|gate| gate.enabled)
     {
@@ -78,9 +80,10 @@ pub(super) fn check(written: Written) -> Result<Config, Faults> {
     if written.state.trim().is_empty() || written.state.contains('\0') {
         check.fault("state", "a folder is expected");
     }
+    let aws = written.aws.and_then(|aws| aws::aws(&mut check, aws, &secrets, health.interval, listen));
     match (default_network, proxy, rollout, gate) {
         (Some(default_network), Some(proxy), Some(rollout), Some(gate)) if check.0.is_empty() => {
-            Ok(Config { state: written.state, default_network, networks, health, secrets, proxy, rollout, gate })
+            Ok(Config { state: written.state, default_network, networks, health, secrets, proxy, rollout, gate, aws })
         }
         _ => Err(Faults(check.0)),
     }

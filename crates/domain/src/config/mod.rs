@@ -1,6 +1,7 @@
 //! The one file a person edits, read in two steps: `written` as it stands there, then [`Config`], checked as a
 //! whole. Both steps report every fault at once, with its line and key.
 
+mod aws;
 mod checked;
 mod gate;
 mod written;
@@ -15,6 +16,7 @@ use std::time::Duration;
 use crate::fleet::node::{Node, SecretRules};
 use crate::name::{NetworkId, NodeName};
 
+pub use aws::Aws;
 pub use gate::{Gate, GateAddress, Shield, WhenAway};
 pub use written::schema;
 
@@ -37,6 +39,8 @@ pub struct Config {
     pub rollout: Rollout,
     /// Who may pass, and how much.
     pub gate: Gate,
+    /// Where it runs on AWS, if it does.
+    pub aws: Option<Aws>,
 }
 
 impl Config {

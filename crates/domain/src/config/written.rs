@@ -11,6 +11,7 @@ use serde::{Serialize, Serializer};
 
 use crate::read::{Faults, Keyed};
 use crate::text::{parse_duration, parse_size, show_duration, show_size};
+use aws::AwsWritten;
 use gate::GateWritten;
 
 /// A duration with its unit.
@@ -100,6 +101,9 @@ pub(super) struct Written {
     #[deserr(default)]
     #[schemars(default)]
     pub(super) gate: GateWritten,
+    /// Where it runs on AWS; left out on one machine.
+    #[deserr(default)]
+    pub(super) aws: Option<AwsWritten>,
 }
 
 /// One chain.
@@ -182,6 +186,7 @@ macro_rules! written {
     };
 }
 
+pub(super) mod aws;
 pub(super) mod gate;
 
 const fn seconds(count: u64) -> Time {
