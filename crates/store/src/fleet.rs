@@ -60,7 +60,7 @@ pub struct Kept;
 impl Kept {
     /// Revisions, newest first.
     pub const REVISIONS: u32 = 1_000;
-    /// Events, newest first.
+    /// Events, newest first, in the embedded store; DynamoDB forgets them after 90 days.
     pub const EVENTS: u32 = 20_000;
 }
 

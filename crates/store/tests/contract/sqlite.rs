@@ -9,7 +9,7 @@ use std::process::{Command, Stdio};
 
 use nodeweir_domain::gate::usage::{LogCursor, minute};
 use nodeweir_store::sqlite::{Runtime, SqliteStore};
-use nodeweir_store::{FleetStore, GateStore, StoreError, Written};
+use nodeweir_store::{FleetStore, GateStore, Kept, StoreError, Written};
 use rusqlite::Connection;
 use serde_json::json;
 use tempfile::TempDir;
@@ -79,7 +79,22 @@ impl Place for Folder {
     }
 }
 
-contract!(Folder::new());
+contract!(fleet: Folder::new());
+contract!(gate: Folder::new());
+
+#[tokio::test]
+async fn old_events_go() {
+    let folder = Folder::new();
+    let store = folder.store();
+    let kept = u64::from(Kept::EVENTS);
+    let all: Vec<_> = (0..kept + 10).map(event).collect();
+    let (most, last) = all.split_at(all.len() - 5);
+    store.record_events(most).await.unwrap();
+    store.record_events(last).await.unwrap();
+    let events = store.events(u32::MAX).await.unwrap();
+    assert_eq!(events.len() as u64, kept);
+    assert_eq!((events.first(), events.last()), (all.last(), all.get(10)));
+}
 
 #[tokio::test]
 async fn what_was_written_is_there_after_opening_again() {

@@ -15,7 +15,7 @@ async fn now(store: &impl GateStore) -> Option<Account> {
     store.account(&project_id("shop"), period("2026-11")).await.unwrap()
 }
 
-pub(crate) async fn accounts_are_kept_and_come_newest_first(place: &impl Place) {
+pub(crate) async fn accounts_are_kept_and_come_newest_first(place: &impl Place<Store: GateStore>) {
     let (one, other) = (place.open().await, place.open().await);
     assert_eq!((now(&one).await, one.accounts(&project_id("shop")).await.unwrap()), (None, vec![]));
     let in_month = |month: &str| Account { period: period(month), ..account(u64::MAX) };
@@ -31,7 +31,7 @@ pub(crate) async fn accounts_are_kept_and_come_newest_first(place: &impl Place) 
     assert_eq!(other.account(&project_id("shop"), period("2026-12")).await.unwrap(), None);
 }
 
-pub(crate) async fn an_account_is_written_only_over_what_was_seen(place: &impl Place) {
+pub(crate) async fn an_account_is_written_only_over_what_was_seen(place: &impl Place<Store: GateStore>) {
     let (one, other) = (place.open().await, place.open().await);
     let first = account(100);
     let mut second = account(100);
@@ -50,7 +50,7 @@ pub(crate) async fn an_account_is_written_only_over_what_was_seen(place: &impl P
     assert_eq!(now(&other).await, Some(third));
 }
 
-pub(crate) async fn of_concurrent_spending_none_is_lost(place: &impl Place) {
+pub(crate) async fn of_concurrent_spending_none_is_lost(place: &impl Place<Store: GateStore>) {
     const WRITERS: u64 = 8;
     const EACH: u64 = 15;
     let (one, other) = (place.open().await, place.open().await);
@@ -71,7 +71,7 @@ pub(crate) async fn of_concurrent_spending_none_is_lost(place: &impl Place) {
     assert_eq!(now(&one).await.map(|account| (account.granted, account.spent)), Some((1000, WRITERS * EACH)));
 }
 
-pub(crate) async fn accounts_whose_leases_ended_are_found(place: &impl Place) {
+pub(crate) async fn accounts_whose_leases_ended_are_found(place: &impl Place<Store: GateStore>) {
     let (one, other) = (place.open().await, place.open().await);
     let with = |project: &str, month: &str, leases: &[(&str, u64, u64)]| {
         let mut account = Account::open(project_id(project), period(month), 100);
@@ -100,7 +100,7 @@ pub(crate) async fn accounts_whose_leases_ended_are_found(place: &impl Place) {
     assert_eq!(lapsed(at(500), 9).await, [late]);
 }
 
-pub(crate) async fn an_account_that_cannot_be_read_is_never_taken_for_none<P: Place>(place: &P) {
+pub(crate) async fn an_account_that_cannot_be_read_is_never_taken_for_none<P: Place<Store: GateStore>>(place: &P) {
     let store = place.open().await;
     let other = Account { period: period("2026-12"), ..account(5) };
     assert_eq!(put(&store, None, &other).await, Written::Done);

@@ -78,18 +78,6 @@ pub(crate) async fn events_come_newest_first(place: &impl Place) {
     assert_eq!(other.events(0).await.unwrap(), []);
 }
 
-pub(crate) async fn old_events_go(place: &impl Place) {
-    let store = place.open().await;
-    let kept = u64::from(Kept::EVENTS);
-    let all: Vec<_> = (0..kept + 10).map(event).collect();
-    let (most, last) = all.split_at(all.len() - 5);
-    store.record_events(most).await.unwrap();
-    store.record_events(last).await.unwrap();
-    let events = store.events(u32::MAX).await.unwrap();
-    assert_eq!(events.len() as u64, kept);
-    assert_eq!((events.first(), events.last()), (all.last(), all.get(10)));
-}
-
 pub(crate) async fn an_event_that_cannot_be_read_hides_no_other<P: Place>(place: &P) {
     let store = place.open().await;
     store.record_events(&[event(1)]).await.unwrap();

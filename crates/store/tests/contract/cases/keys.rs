@@ -15,7 +15,7 @@ async fn of_shop(store: &impl GateStore) -> Vec<Key> {
     store.keys(&project_id("shop")).await.unwrap()
 }
 
-pub(crate) async fn a_key_is_found_by_its_digest(place: &impl Place) {
+pub(crate) async fn a_key_is_found_by_its_digest(place: &impl Place<Store: GateStore>) {
     let (one, other) = (place.open().await, place.open().await);
     assert_eq!(one.key(&key(1).digest).await.unwrap(), None);
     let full = Key { restrictions: restrictions(), expires: Some(at(7)), revoked: Some(at(8)), ..named(2, "full") };
@@ -30,7 +30,7 @@ pub(crate) async fn a_key_is_found_by_its_digest(place: &impl Place) {
     assert_eq!(other.key(&near).await.unwrap(), None);
 }
 
-pub(crate) async fn keys_come_by_name_and_age(place: &impl Place) {
+pub(crate) async fn keys_come_by_name_and_age(place: &impl Place<Store: GateStore>) {
     let store = place.open().await;
     assert_eq!(of_shop(&store).await, []);
     let revoked = |number: u64| Key { revoked: Some(at(9)), ..named(number, "b") };
@@ -43,7 +43,7 @@ pub(crate) async fn keys_come_by_name_and_age(place: &impl Place) {
     assert_eq!(store.keys(&project_id("shop-2")).await.unwrap(), [other]);
 }
 
-pub(crate) async fn a_key_is_written_only_over_what_was_seen(place: &impl Place) {
+pub(crate) async fn a_key_is_written_only_over_what_was_seen(place: &impl Place<Store: GateStore>) {
     let (one, other) = (place.open().await, place.open().await);
     let first = key(1);
     let second = Key { restrictions: restrictions(), ..key(1) };
@@ -62,7 +62,7 @@ pub(crate) async fn a_key_is_written_only_over_what_was_seen(place: &impl Place)
     assert_eq!(of_shop(&other).await, [third]);
 }
 
-pub(crate) async fn names_are_unique_among_keys_that_are_not_revoked(place: &impl Place) {
+pub(crate) async fn names_are_unique_among_keys_that_are_not_revoked(place: &impl Place<Store: GateStore>) {
     let store = place.open().await;
     let (first, second) = (key(1), key(2));
     assert_eq!(put(&store, None, &first).await, Written::Done);
@@ -85,7 +85,7 @@ pub(crate) async fn names_are_unique_among_keys_that_are_not_revoked(place: &imp
     assert_eq!(of_shop(&store).await, [revoked, gone, renamed]);
 }
 
-pub(crate) async fn of_concurrent_keys_of_one_name_one_wins(place: &impl Place) {
+pub(crate) async fn of_concurrent_keys_of_one_name_one_wins(place: &impl Place<Store: GateStore>) {
     let (one, other) = (place.open().await, place.open().await);
     let create = async |number: u64| {
         let store = if number.is_multiple_of(2) { &one } else { &other };
@@ -98,7 +98,7 @@ pub(crate) async fn of_concurrent_keys_of_one_name_one_wins(place: &impl Place) 
     assert_eq!(of_shop(&one).await, [key(won[0])]);
 }
 
-pub(crate) async fn a_key_is_replaced_whole_or_not_at_all(place: &impl Place) {
+pub(crate) async fn a_key_is_replaced_whole_or_not_at_all(place: &impl Place<Store: GateStore>) {
     let (one, other) = (place.open().await, place.open().await);
     let seen = key(1);
     let old = Key { name: "one-old".parse().unwrap(), expires: Some(at(9)), ..key(1) };
@@ -120,7 +120,7 @@ pub(crate) async fn a_key_is_replaced_whole_or_not_at_all(place: &impl Place) {
     assert_eq!(other.key(&key(2).digest).await.unwrap(), Some(key(2)));
 }
 
-pub(crate) async fn of_concurrent_replacements_one_wins(place: &impl Place) {
+pub(crate) async fn of_concurrent_replacements_one_wins(place: &impl Place<Store: GateStore>) {
     let (one, other) = (place.open().await, place.open().await);
     assert_eq!(put(&one, None, &key(0)).await, Written::Done);
     let replace = async |number: u64| {
@@ -135,7 +135,7 @@ pub(crate) async fn of_concurrent_replacements_one_wins(place: &impl Place) {
     assert_eq!(of_shop(&one).await, [named(0, &format!("old-{}", won[0])), key(won[0])]);
 }
 
-pub(crate) async fn a_key_that_cannot_be_read_is_named_and_hides_no_other<P: Place>(place: &P) {
+pub(crate) async fn a_key_that_cannot_be_read_is_named_and_hides_no_other<P: Place<Store: GateStore>>(place: &P) {
     let store = place.open().await;
     assert_eq!(put(&store, None, &named(2, "two")).await, Written::Done);
     for damage in 0..P::DAMAGES {

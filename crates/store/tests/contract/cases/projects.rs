@@ -6,7 +6,7 @@ use nodeweir_store::{GateStore, StoreError, Written};
 use crate::samples::gate::{project, project_id};
 use crate::{Place, Row};
 
-pub(crate) async fn projects_are_kept_and_come_by_name(place: &impl Place) {
+pub(crate) async fn projects_are_kept_and_come_by_name(place: &impl Place<Store: GateStore>) {
     let (one, other) = (place.open().await, place.open().await);
     assert_eq!((one.project(&project_id("shop")).await.unwrap(), one.projects().await.unwrap()), (None, vec![]));
     let plain = Project {
@@ -25,7 +25,7 @@ pub(crate) async fn projects_are_kept_and_come_by_name(place: &impl Place) {
     assert_eq!(other.project(&project_id("b")).await.unwrap(), None);
 }
 
-pub(crate) async fn a_project_is_written_only_over_what_was_seen(place: &impl Place) {
+pub(crate) async fn a_project_is_written_only_over_what_was_seen(place: &impl Place<Store: GateStore>) {
     let (one, other) = (place.open().await, place.open().await);
     let [first, second, third] = [1, 2, 3].map(|rate| project("shop", rate));
     let put = async |seen: Option<&Project>, project: &Project| one.put_project(seen, project).await.unwrap();
@@ -41,7 +41,7 @@ pub(crate) async fn a_project_is_written_only_over_what_was_seen(place: &impl Pl
     assert_eq!(other.projects().await.unwrap(), [third]);
 }
 
-pub(crate) async fn of_concurrent_projects_of_one_name_one_wins(place: &impl Place) {
+pub(crate) async fn of_concurrent_projects_of_one_name_one_wins(place: &impl Place<Store: GateStore>) {
     let (one, other) = (place.open().await, place.open().await);
     let put = async |rate: u32| {
         let store = if rate.is_multiple_of(2) { &one } else { &other };
@@ -53,7 +53,7 @@ pub(crate) async fn of_concurrent_projects_of_one_name_one_wins(place: &impl Pla
     assert_eq!(one.projects().await.unwrap(), [project("shop", won[0])]);
 }
 
-pub(crate) async fn a_project_that_cannot_be_read_is_named_and_hides_no_other<P: Place>(place: &P) {
+pub(crate) async fn a_project_that_cannot_be_read_is_named_and_hides_no_other<P: Place<Store: GateStore>>(place: &P) {
     let store = place.open().await;
     assert_eq!(store.put_project(None, &project("other", 1)).await.unwrap(), Written::Done);
     for damage in 0..P::DAMAGES {

@@ -38,7 +38,7 @@ fn sum(rows: &[UsageRow]) -> UsageCounts {
     })
 }
 
-pub(crate) async fn what_is_counted_adds_up_by_minute_and_kind(place: &impl Place) {
+pub(crate) async fn what_is_counted_adds_up_by_minute_and_kind(place: &impl Place<Store: GateStore>) {
     let (one, other) = (place.open().await, place.open().await);
     assert_eq!(all(&one).await, []);
     record(&one, &[usage(0, "eth_call", 1), usage(0, "eth_call", 2)]).await;
@@ -70,7 +70,7 @@ pub(crate) async fn what_is_counted_adds_up_by_minute_and_kind(place: &impl Plac
     assert_eq!(other.usage(&project_id("shop-2"), at(0), at(1)).await.unwrap(), [elsewhere]);
 }
 
-pub(crate) async fn usage_is_recorded_only_where_the_cursor_was_seen(place: &impl Place) {
+pub(crate) async fn usage_is_recorded_only_where_the_cursor_was_seen(place: &impl Place<Store: GateStore>) {
     let (one, other) = (place.open().await, place.open().await);
     let rows = [usage(0, "eth_call", 1)];
     let record = async |seen: Option<u64>, now: u64| {
@@ -100,7 +100,7 @@ pub(crate) async fn usage_is_recorded_only_where_the_cursor_was_seen(place: &imp
     assert_eq!(sum(&all(&one).await).calls, 3);
 }
 
-pub(crate) async fn of_concurrent_readers_of_a_log_each_line_counts_once(place: &impl Place) {
+pub(crate) async fn of_concurrent_readers_of_a_log_each_line_counts_once(place: &impl Place<Store: GateStore>) {
     const LINES: u64 = 60;
     let (one, other) = (place.open().await, place.open().await);
     let read = async |index: u64| {
@@ -119,7 +119,7 @@ pub(crate) async fn of_concurrent_readers_of_a_log_each_line_counts_once(place: 
     assert_eq!(sum(&all(&one).await).calls, LINES);
 }
 
-pub(crate) async fn too_many_rows_are_refused_whole(place: &impl Place) {
+pub(crate) async fn too_many_rows_are_refused_whole(place: &impl Place<Store: GateStore>) {
     let store = place.open().await;
     let rows: Vec<_> = (0..=USAGE_ROWS as u64).map(|minute| usage(minute * MINUTE, "eth_call", 1)).collect();
     let error = store.record_usage(&log(), None, cursor(1), &rows).await.unwrap_err();
@@ -129,7 +129,7 @@ pub(crate) async fn too_many_rows_are_refused_whole(place: &impl Place) {
     assert_eq!(all(&store).await, rows[1..]);
 }
 
-pub(crate) async fn folding_keeps_every_sum(place: &impl Place) {
+pub(crate) async fn folding_keeps_every_sum(place: &impl Place<Store: GateStore>) {
     let (store, other) = (place.open().await, place.open().await);
     // Three days of minutes, more rows than any page holds.
     let methods = ["eth_call", "eth_getLogs"];
@@ -176,7 +176,7 @@ pub(crate) async fn folding_keeps_every_sum(place: &impl Place) {
     assert_eq!((late.len(), sum(&late).calls), (after.len(), sum(&after).calls + 100));
 }
 
-pub(crate) async fn a_range_begins_with_the_minute_or_day_that_holds_its_start(place: &impl Place) {
+pub(crate) async fn a_range_begins_with_the_minute_or_day_that_holds_its_start(place: &impl Place<Store: GateStore>) {
     let store = place.open().await;
     let start = day(at(10 * DAY));
     let second = |offset: u64| start.duration_since(at(0)).unsigned_abs().as_secs() + 1 + offset;
@@ -199,7 +199,7 @@ pub(crate) async fn a_range_begins_with_the_minute_or_day_that_holds_its_start(p
     assert_eq!(between(after(DAY), after(2 * DAY)).await, [c]);
 }
 
-pub(crate) async fn days_are_forgotten(place: &impl Place) {
+pub(crate) async fn days_are_forgotten(place: &impl Place<Store: GateStore>) {
     let store = place.open().await;
     let mut rows: Vec<_> = (0..5).map(|number| usage(number * DAY, "eth_call", 1)).collect();
     rows.push(UsageRow { of: UsageKey { project: project_id("other"), ..rows[0].of.clone() }, ..rows[0].clone() });
@@ -213,7 +213,7 @@ pub(crate) async fn days_are_forgotten(place: &impl Place) {
     assert_eq!(store.usage(&project_id("other"), Timestamp::MIN, Timestamp::MAX).await.unwrap(), []);
 }
 
-pub(crate) async fn counts_stop_at_the_most(place: &impl Place) {
+pub(crate) async fn counts_stop_at_the_most(place: &impl Place<Store: GateStore>) {
     let store = place.open().await;
     let mut huge = usage(0, "eth_call", 1);
     huge.counts.credits = u64::MAX;
@@ -227,7 +227,7 @@ pub(crate) async fn counts_stop_at_the_most(place: &impl Place) {
     assert_eq!((counted.calls, counted.requests), (2, 2));
 }
 
-pub(crate) async fn usage_that_cannot_be_read_hides_no_other<P: Place>(place: &P) {
+pub(crate) async fn usage_that_cannot_be_read_hides_no_other<P: Place<Store: GateStore>>(place: &P) {
     let store = place.open().await;
     record(&store, &[usage(0, "eth_call", 1)]).await;
     for damage in 0..P::DAMAGES {
