@@ -152,3 +152,59 @@ impl Service for EcsService {
         Ok(Started::Yes)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use DeploymentRolloutState::{Completed, Failed, InProgress};
+
+    use super::*;
+
+    const THEN: Timestamp = Timestamp::constant(1_700_000_000, 0);
+
+    fn one(id: &str, is_primary: bool, rollout: DeploymentRolloutState, created: i64) -> Seen {
+        let created = Timestamp::from_second(THEN.as_second() + created).ok();
+        Seen { id: id.to_owned(), is_primary, rollout: Some(rollout), why: "tasks failed to start".to_owned(), created }
+    }
+
+    fn start(deployment: Option<&str>) -> LastStart {
+        let deployment = deployment.map(str::to_owned);
+        LastStart { starts: 3, revision: "7-abc".to_owned(), at: THEN, deployment }
+    }
+
+    #[test]
+    fn what_runs_is_what_the_completed_deployment_was_started_for() {
+        let state = judge(&[one("a", true, Completed, 1)], Some(&start(Some("a"))));
+        assert_eq!((state.running.as_deref(), state.starts, state.in_progress), (Some("7-abc"), 3, false));
+        assert_eq!(state.last_start, Some(THEN));
+        for others in [vec![], vec![one("b", true, Completed, 9)]] {
+            assert_eq!(judge(&others, Some(&start(Some("a")))).running, None, "it was replaced");
+        }
+    }
+
+    #[test]
+    fn a_deployment_on_its_way_is_in_progress_whoever_started_it() {
+        let both = [one("b", true, InProgress, 9), one("a", false, Completed, 1)];
+        for last in [None, Some(start(Some("a"))), Some(start(Some("b")))] {
+            let state = judge(&both, last.as_ref());
+            assert!(state.in_progress && state.running.is_none(), "{state:?}");
+        }
+    }
+
+    #[test]
+    fn one_that_failed_is_rejected_with_its_reason() {
+        let both = [one("a", true, Completed, 1), one("b", false, Failed, 9)];
+        let state = judge(&both, Some(&start(Some("b"))));
+        let why = "deployment b failed: tasks failed to start".to_owned();
+        assert_eq!(state.rejected, Some(("7-abc".to_owned(), why)));
+        assert_eq!((state.running, state.in_progress), (None, false));
+    }
+
+    /// The run died between its note and ECS's answer.
+    #[test]
+    fn a_start_without_a_name_is_whatever_began_since() {
+        let after = judge(&[one("a", true, Completed, 1)], Some(&start(None)));
+        assert_eq!((after.running.as_deref(), after.last_start), (Some("7-abc"), Some(THEN)));
+        let before = judge(&[one("a", true, Completed, -1)], Some(&start(None)));
+        assert_eq!((before.running, before.last_start, before.starts), (None, None, 3), "it never began, nor holds up");
+    }
+}

@@ -39,13 +39,7 @@ const PART: usize = 350_000;
 
 impl FleetStore for DynamoStore {
     async fn items(&self) -> Result<Vec<Item>, StoreError> {
-        let rows = self.scan(&self.tables.nodes).await?;
-        let item = |row: Row| {
-            let [network, node] = ["network", "node"].map(|key| string(&row, key).unwrap_or_default().to_owned());
-            let rest = row.iter().filter(|(name, _)| !["network", "node"].contains(&name.as_str()));
-            Item { network, node, attributes: rest.map(|(name, value)| (name.clone(), to_json(value))).collect() }
-        };
-        let mut items: Vec<Item> = rows.into_iter().map(item).collect();
+        let mut items: Vec<Item> = self.scan(&self.tables.nodes).await?.iter().map(to_item).collect();
         items.sort_unstable_by(|one, other| (&one.network, &one.node).cmp(&(&other.network, &other.node)));
         Ok(items)
     }
@@ -57,6 +51,12 @@ impl FleetStore for DynamoStore {
             row.extend(item.attributes.iter().map(|(name, value)| (name.clone(), from_json(value))));
             return self.swap(place, None, Some(row)).await;
         };
+        if seen == item {
+            // Nothing to write; whether it is as it was seen is answered all the same.
+            let row = self.get(place).await?;
+            let same = row.is_some_and(|row| to_item(&row) == *seen);
+            return Ok(if same { Written::Done } else { Written::Lost });
+        }
         // Only what differs is written, so that an attribute which somebody adds meanwhile is never lost.
         let changed = item.attributes.iter().filter(|(name, value)| seen.attributes.get(*name) != Some(value));
         let mut named = Named::default();
@@ -71,8 +71,10 @@ impl FleetStore for DynamoStore {
         };
         let update = clause("SET", &set) + &clause("REMOVE", &remove);
         let sent = self.client.update_item().table_name(place.table).set_key(Some(place.key()));
-        let sent = sent.set_update_expression(Some(update).filter(|update| !update.is_empty()));
-        let sent = sent.condition_expression(condition).set_expression_attribute_names(Some(named.names));
+        let sent = sent
+            .update_expression(update)
+            .condition_expression(condition)
+            .set_expression_attribute_names(Some(named.names));
         let sent = sent.set_expression_attribute_values(Some(named.values).filter(|values| !values.is_empty()));
         written(place.table, sent.send().await)
     }
@@ -246,6 +248,12 @@ impl DynamoStore {
         let requests = gone.map(|(kind, id)| delete(self.in_history(kind, &id).key()));
         self.write_all(requests.collect()).await
     }
+}
+
+fn to_item(row: &Row) -> Item {
+    let [network, node] = ["network", "node"].map(|key| string(row, key).unwrap_or_default().to_owned());
+    let rest = row.iter().filter(|(name, _)| !["network", "node"].contains(&name.as_str()));
+    Item { network, node, attributes: rest.map(|(name, value)| (name.clone(), to_json(value))).collect() }
 }
 
 /// A revision's number, from its sort key.

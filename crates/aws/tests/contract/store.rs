@@ -1,0 +1,231 @@
+//! The suite over DynamoDB, and what only it promises.
+
+use std::collections::HashMap;
+
+use aws_config::SdkConfig;
+use aws_sdk_dynamodb::Client;
+use aws_sdk_dynamodb::primitives::Blob;
+use aws_sdk_dynamodb::types::{
+    AttributeDefinition, AttributeValue, BillingMode, KeySchemaElement, KeyType, ScalarAttributeType,
+};
+use nodeweir_aws::{DynamoStore, Tables};
+use nodeweir_domain::fleet::judge::{NodeSeen, Seen};
+use nodeweir_domain::name::NodeName;
+use nodeweir_store::{FleetStore as _, StoreError, Written};
+use serde_json::json;
+
+use crate::emulator::{name, sdk, sdk_at};
+use crate::samples::{at, event, item, network, revision, seen, status};
+use crate::{Place, Row, contract};
+
+/// Three tables of their own.
+pub(crate) struct Fresh {
+    sdk: SdkConfig,
+    tables: Tables,
+}
+
+impl Fresh {
+    pub(crate) async fn new() -> Self {
+        let (sdk, tables) =
+            (sdk().await, Tables { nodes: name("nodes"), health: name("health"), history: name("history") });
+        let fresh = Self { sdk, tables };
+        for (table, keys) in [
+            (&fresh.tables.nodes, ["network", "node"]),
+            (&fresh.tables.health, ["network", "item"]),
+            (&fresh.tables.history, ["kind", "id"]),
+        ] {
+            let mut create = fresh.client().create_table().table_name(table).billing_mode(BillingMode::PayPerRequest);
+            for (name, kind) in keys.into_iter().zip([KeyType::Hash, KeyType::Range]) {
+                let key = KeySchemaElement::builder().attribute_name(name).key_type(kind).build().unwrap();
+                let attribute = AttributeDefinition::builder().attribute_name(name);
+                let attribute = attribute.attribute_type(ScalarAttributeType::S).build().unwrap();
+                create = create.key_schema(key).attribute_definitions(attribute);
+            }
+            create.send().await.unwrap();
+        }
+        fresh
+    }
+
+    pub(crate) fn sdk(&self) -> &SdkConfig {
+        &self.sdk
+    }
+
+    fn client(&self) -> Client {
+        Client::new(&self.sdk)
+    }
+
+    pub(crate) fn store(&self) -> DynamoStore {
+        DynamoStore::new(&self.sdk, self.tables.clone())
+    }
+
+    /// Past the store.
+    async fn put<const N: usize>(&self, table: &str, row: [(&str, AttributeValue); N]) {
+        let row: HashMap<_, _> = row.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
+        self.client().put_item().table_name(table).set_item(Some(row)).send().await.unwrap();
+    }
+
+    /// All rows of a table.
+    async fn rows(&self, table: &str) -> Vec<HashMap<String, AttributeValue>> {
+        let rows = self.client().scan().table_name(table).into_paginator().items().send();
+        rows.collect::<Result<_, _>>().await.unwrap()
+    }
+}
+
+fn text(text: &str) -> AttributeValue {
+    AttributeValue::S(text.to_owned())
+}
+
+/// No JSON, JSON of another shape, bytes that are not packed, another type, a set.
+fn damage(which: usize) -> AttributeValue {
+    match which {
+        0 => text("{\"half\": "),
+        1 => text("[7]"),
+        2 => AttributeValue::B(Blob::new([0, 255])),
+        3 => AttributeValue::N("7".to_owned()),
+        _ => AttributeValue::Ss(vec!["a".to_owned()]),
+    }
+}
+
+impl Place for Fresh {
+    type Store = DynamoStore;
+    const DAMAGES: usize = 5;
+
+    async fn open(&self) -> DynamoStore {
+        self.store()
+    }
+
+    async fn spoil(&self, row: Row, which: usize) {
+        let damage = damage(which);
+        let Tables { nodes, health, history } = &self.tables;
+        match row {
+            Row::Item => self.put(nodes, [("network", text("ethereum")), ("node", text("a")), ("url", damage)]).await,
+            Row::Status => {
+                self.put(health, [("network", text("ethereum")), ("item", text("status#a")), ("value", damage)]).await;
+            }
+            Row::NamelessStatus => {
+                self.put(health, [("network", text("No Name")), ("item", text("status#?")), ("value", damage)]).await;
+            }
+            Row::Seen => {
+                let (network, tick) = (text("ethereum"), text("now"));
+                self.put(health, [("network", network), ("item", text("seen")), ("tick", tick), ("value", damage)])
+                    .await;
+            }
+            Row::Pin => self.put(history, [("kind", text("pin")), ("id", text("pin")), ("value", damage)]).await,
+            Row::Revision => {
+                let (kind, id) = (text("revision"), text(&format!("{:020}", 2)));
+                self.put(history, [("kind", kind), ("id", id), ("name", damage.clone()), ("parts", damage)]).await;
+            }
+            Row::Event => {
+                let (kind, id) = (text("event"), text(&format!("1{which}")));
+                self.put(history, [("kind", kind), ("id", id), ("value", damage)]).await;
+            }
+            _ => panic!("{row:?} is of the gate"),
+        }
+    }
+}
+
+contract!(fleet: Fresh::new().await);
+
+/// Somebody adds an attribute in the console while an edit is on its way.
+#[tokio::test]
+async fn an_edit_loses_no_attribute_that_somebody_else_adds() {
+    let fresh = Fresh::new().await;
+    let store = fresh.store();
+    let seen = item("ethereum", "a", json!({"url": "http://a:1", "colour": "red"}));
+    assert_eq!(store.put_item(None, &seen).await.unwrap(), Written::Done);
+    let row = [("network", text("ethereum")), ("node", text("a")), ("url", text("http://a:1"))];
+    let [network, node, url] = row;
+    let by_hand = [network, node, url, ("colour", text("red")), ("owner", text("team"))];
+    fresh.put(&fresh.tables.nodes, by_hand).await;
+    let edited = item("ethereum", "a", json!({"url": "http://a:2"}));
+    assert_eq!(store.put_item(Some(&seen), &edited).await.unwrap(), Written::Done);
+    let both = item("ethereum", "a", json!({"url": "http://a:2", "owner": "team"}));
+    assert_eq!(store.items().await.unwrap(), [both]);
+
+    // One that means something is a conflict.
+    let by_hand =
+        [("network", text("ethereum")), ("node", text("a")), ("url", text("http://a:2")), ("weight", text("3"))];
+    fresh.put(&fresh.tables.nodes, by_hand).await;
+    let more = item("ethereum", "a", json!({"url": "http://a:3"}));
+    assert_eq!(store.put_item(Some(&edited), &more).await.unwrap(), Written::Lost);
+}
+
+#[tokio::test]
+async fn a_large_network_fits_one_row_and_a_large_table_is_read_whole() {
+    let fresh = Fresh::new().await;
+    let store = fresh.store();
+    let names = (0..5_000).map(|index| format!("node-{index}").parse::<NodeName>().unwrap());
+    let nodes = names.map(|name| {
+        let (head, chain_checked) = (Some(20_000_000 + fastrand::u64(..9)), Some(at(fastrand::u64(..3_600))));
+        let latency_ms = fastrand::u64(..2_000);
+        (name, NodeSeen { head, lag: head, latency_ms, good: 7, chain_checked, ..NodeSeen::default() })
+    });
+    let large = Seen { nodes: nodes.collect(), ..seen(1) };
+    assert_eq!(store.put_seen(&network("ethereum"), None, &large).await.unwrap(), Written::Done);
+    assert_eq!(store.health().await.unwrap()[&network("ethereum")].seen, large);
+
+    // 1 MB and more come in several pages.
+    let note = "n".repeat(40_000);
+    for index in 0..40 {
+        let item = item("ethereum", &format!("node-{index:02}"), json!({"url": "http://a:1", "note": note}));
+        assert_eq!(store.put_item(None, &item).await.unwrap(), Written::Done);
+    }
+    assert_eq!(store.items().await.unwrap().len(), 40);
+}
+
+#[tokio::test]
+async fn a_long_revision_is_kept_in_parts_and_goes_with_them() {
+    let fresh = Fresh::new().await;
+    let store = fresh.store();
+    let mut long = revision(1);
+    // What cannot be compressed.
+    let lines: Vec<_> = (0..150_000).map(|_| format!("# {:016x}\n", fastrand::u64(..))).collect();
+    long.body = lines.concat();
+    store.record_revision(&long).await.unwrap();
+    assert_eq!(store.revision(1).await.unwrap(), Some(long));
+    let rows = fresh.rows(&fresh.tables.history).await;
+    assert!(rows.len() > 3, "{} rows", rows.len());
+    store.record_revision(&revision(5_000)).await.unwrap();
+    assert_eq!(fresh.rows(&fresh.tables.history).await.len(), 2, "the row and the text of the newest");
+}
+
+#[tokio::test]
+async fn events_end_by_themselves() {
+    let fresh = Fresh::new().await;
+    let store = fresh.store();
+    let all: Vec<_> = (0..60).map(event).collect();
+    store.record_events(&all).await.unwrap();
+    let newest: Vec<_> = all.into_iter().rev().collect();
+    assert_eq!(store.events(100).await.unwrap(), newest, "in more than one batch");
+    let now = jiff::Timestamp::now().as_second();
+    for row in fresh.rows(&fresh.tables.history).await {
+        let expires: i64 = row["expires"].as_n().unwrap().parse().unwrap();
+        assert!((89..=90).contains(&((expires - now) / 86_400)), "{expires}");
+    }
+}
+
+#[tokio::test]
+async fn a_store_out_of_reach_is_named_with_what_it_said() {
+    let fresh = Fresh::new().await;
+    let missing = Tables { nodes: "no-such-table".to_owned(), ..fresh.tables.clone() };
+    let error = DynamoStore::new(&fresh.sdk, missing.clone()).items().await.unwrap_err();
+    assert!(matches!(error, StoreError::Unavailable { .. }));
+    let said = error.to_string();
+    assert!(said.starts_with("the store DynamoDB table no-such-table cannot be used now: ResourceNotFound"), "{said}");
+    let nowhere = sdk_at("http://127.0.0.1:1").await;
+    let error = DynamoStore::new(&nowhere, missing).items().await.unwrap_err().to_string();
+    assert!(error.contains("Connection refused"), "{error}");
+}
+
+/// Two rows that mean the same to this version of the program are not the same to another one.
+#[tokio::test]
+async fn a_status_in_another_spelling_can_be_replaced() {
+    let fresh = Fresh::new().await;
+    let store = fresh.store();
+    let (ethereum, a) = (network("ethereum"), "a".parse::<NodeName>().unwrap());
+    let spelled = serde_json::to_string_pretty(&status(1)).unwrap();
+    let row = [("network", text("ethereum")), ("item", text("status#a")), ("value", text(&spelled))];
+    fresh.put(&fresh.tables.health, row).await;
+    assert_eq!(store.put_status(&ethereum, &a, Some(&status(1)), Some(&status(2))).await.unwrap(), Written::Done);
+    assert_eq!(store.health().await.unwrap()[&ethereum].statuses[&a], status(2));
+}
