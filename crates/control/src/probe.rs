@@ -10,7 +10,7 @@ use futures_util::future::join_all;
 use jiff::Timestamp;
 use nodeweir_domain::config::Config;
 use nodeweir_domain::fleet::judge::{Flip, Health, Judged, is_blind, judge, stale};
-use nodeweir_domain::fleet::node::{Listed, Node, Rejected};
+use nodeweir_domain::fleet::node::{Listed, Node};
 use nodeweir_domain::fleet::probe::{Observation, asks_chain};
 use nodeweir_domain::name::{NetworkId, NodeName};
 use nodeweir_store::{Event, FleetStore, StoreError, Written};
@@ -47,8 +47,10 @@ pub struct Report {
     pub overtaken: BTreeSet<NetworkId>,
     /// Whether nobody at all answered, so that the fault is the prober's own.
     pub is_blind: bool,
-    /// Items that are not usable.
-    pub rejected: Vec<Rejected>,
+    /// The node list, with the items that are not usable.
+    pub listed: Listed,
+    /// The health of each network that was probed, as it is stored now.
+    pub health: BTreeMap<NetworkId, Health>,
     /// Networks whose result could not be stored, and why; the next run repeats them.
     pub failed: Vec<(NetworkId, StoreError)>,
 }
@@ -74,7 +76,7 @@ pub async fn run<S: FleetStore, P: Prober>(
     }
 
     let is_blind = *scope == Scope::All && is_blind(observations.values().flat_map(BTreeMap::values));
-    let mut report = Report { is_blind, rejected: listed.rejected.clone(), ..Report::default() };
+    let mut report = Report { is_blind, ..Report::default() };
     let none = BTreeMap::new();
     for (id, network) in config.networks.iter().filter(|(id, _)| scope.covers(id)) {
         let nodes: Vec<&Node> = listed.of(id).collect();
@@ -92,10 +94,12 @@ pub async fn run<S: FleetStore, P: Prober>(
                     report.unconfirmed.insert(id.clone());
                 }
                 report.flips.extend(judged.flips.into_iter().map(|flip| (id.clone(), flip)));
+                report.health.insert(id.clone(), judged.health);
             }
             Err(error) => report.failed.push((id.clone(), error)),
         }
     }
+    report.listed = listed;
     Ok(report)
 }
 

@@ -208,8 +208,8 @@ impl Control {
         for (network, error) in &report.failed {
             error!(%network, %error, "health cannot be stored");
         }
-        if report.rejected.len() != memory.rejected_items {
-            for item in &report.rejected {
+        if report.listed.rejected.len() != memory.rejected_items {
+            for item in &report.listed.rejected {
                 warn!(
                     network = item.network,
                     node = item.node,
@@ -217,7 +217,7 @@ impl Control {
                     "an item of the node list is not usable"
                 );
             }
-            memory.rejected_items = report.rejected.len();
+            memory.rejected_items = report.listed.rejected.len();
         }
         if report.is_blind != memory.is_blind {
             memory.is_blind = report.is_blind;

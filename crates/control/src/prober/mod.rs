@@ -4,6 +4,7 @@ mod clients;
 mod failure;
 mod question;
 mod resolver;
+mod stall;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -15,12 +16,18 @@ use nodeweir_domain::fleet::probe::{Answer, Failure, Observation};
 use crate::edges::Prober;
 use clients::Clients;
 use question::Questions;
+use stall::Stalls;
 
 pub use clients::ProberError;
 pub use resolver::{Lookup, system};
 
 /// How long after a failed try the second one follows.
 const PAUSE: Duration = Duration::from_millis(100);
+
+/// A node's answer counts as late only if this program was kept from working for less than this part of the time.
+const STARVED: u32 = 4;
+/// What the meter needs to notice the last stall.
+const LOOK: Duration = Duration::from_millis(30);
 
 /// What a secret's name stands for, if this process was given a value.
 pub type Secrets = Arc<dyn Fn(&SecretName) -> Option<String> + Send + Sync>;
@@ -37,6 +44,7 @@ pub struct HttpProber {
     client: reqwest::Client,
     timeout: Duration,
     secrets: Secrets,
+    stalls: Stalls,
 }
 
 impl HttpProber {
@@ -48,17 +56,31 @@ impl HttpProber {
     /// One that finds names in another way than the system's.
     pub fn with_lookup(config: &Config, secrets: Secrets, lookup: Lookup) -> Result<Self, ProberError> {
         let clients = Clients::new(lookup, config.health.allow_link_local)?;
-        Ok(Self { client: clients.usual()?, clients, timeout: config.health.timeout, secrets })
+        Ok(Self {
+            client: clients.usual()?,
+            clients,
+            timeout: config.health.timeout,
+            secrets,
+            stalls: Stalls::default(),
+        })
     }
 
     /// Asks an address that belongs to no node (yet) for its head and chain id.
     pub async fn probe_address(&self, address: &Address, ask_chain: bool) -> Observation {
-        let began = Instant::now();
-        let outcome = match tokio::time::timeout(self.timeout, self.ask_twice(address, ask_chain)).await {
+        let meter = self.stalls.meter();
+        let (began, stalled) = (Instant::now(), meter.stalled());
+        let asked = tokio::time::timeout(self.timeout, self.ask_twice(address, ask_chain)).await;
+        let latency = began.elapsed();
+        let outcome = match asked {
             Ok(outcome) => outcome,
-            Err(_) => Err(Failure::Timeout),
+            Err(_) => {
+                // The meter's own timer is late, too: let it look first.
+                tokio::time::sleep(LOOK).await;
+                let is_starved = meter.stalled().saturating_sub(stalled) > self.timeout / STARVED;
+                Err(if is_starved { Failure::Starved } else { Failure::Timeout })
+            }
         };
-        Observation { address: address.clone(), latency: began.elapsed(), outcome }
+        Observation { address: address.clone(), latency, outcome }
     }
 
     /// A second try forgives a connection that broke at the wrong moment, so that it does not cost a flip.

@@ -7,7 +7,7 @@ use nodeweir_domain::fleet::probe::Failure;
 use tokio::time::sleep;
 
 use crate::server::{Seen, Server, good};
-use crate::{BRIEF, PATIENT, probe};
+use crate::{BRIEF, PATIENT, is_late, probe};
 
 /// What the kernel keeps in flight on the way, and a little of ours. A prober that took all would take far more.
 const BOUND: u64 = 32 << 20;
@@ -77,7 +77,7 @@ async fn headers_without_end_are_not_taken() {
 async fn preliminary_answers_without_end_are_no_answer() {
     let server = flooding("", b"HTTP/1.1 103 Early Hints\r\nlink: </x>\r\n\r\n".to_vec()).await;
     let failure = probe(BRIEF, &server.url()).await.unwrap_err();
-    assert!(matches!(failure, Failure::Timeout | Failure::Connection(_)), "{failure:?}");
+    assert!(matches!(failure, Failure::Timeout | Failure::Starved | Failure::Connection(_)), "{failure:?}");
     left(&server.seen).await;
 }
 
@@ -102,7 +102,7 @@ async fn dripping(at_once: &'static [u8]) -> Server {
 async fn a_slow_drip_does_not_outlast_the_time() {
     for at_once in [&b""[..], b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 40\r\n\r\n"] {
         let server = dripping(at_once).await;
-        assert_eq!(probe(BRIEF, &server.url()).await, Err(Failure::Timeout));
+        assert!(is_late(&probe(BRIEF, &server.url()).await));
     }
 }
 
@@ -113,7 +113,7 @@ async fn who_accepts_and_says_nothing_gave_no_answer() {
         visit.wait_for_close().await;
     })
     .await;
-    assert_eq!(probe(BRIEF, &server.url()).await, Err(Failure::Timeout));
+    assert!(is_late(&probe(BRIEF, &server.url()).await));
     left(&server.seen).await;
     assert_eq!(server.seen.connections(), 1);
 }
@@ -127,5 +127,5 @@ async fn the_time_is_for_both_questions_together() {
         }
     })
     .await;
-    assert_eq!(probe(BRIEF, &server.url()).await, Err(Failure::Timeout));
+    assert!(is_late(&probe(BRIEF, &server.url()).await));
 }

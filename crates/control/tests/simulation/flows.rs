@@ -41,7 +41,7 @@ pub(crate) async fn probe(edges: Edges, scope: Scope) -> Triggers {
             return Triggers::new();
         }
     };
-    let is_fragile = edges.world.state().sabotage == Sabotage::FragileProbe && !report.rejected.is_empty();
+    let is_fragile = edges.world.state().sabotage == Sabotage::FragileProbe && !report.listed.rejected.is_empty();
     let flips: Vec<_> = report.flips.iter().map(|(n, flip)| format!("{n}/{} {}", flip.node, flip.to)).collect();
     ended(&edges, "probe", &format!("flips {flips:?}"), is_fragile || !report.failed.is_empty());
     let mut state = edges.world.state();

@@ -29,11 +29,34 @@ pub enum Severity {
     Forbid,
 }
 
+/// What a finding is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Kind {
+    /// A fault of this program.
+    Fault,
+    /// Who serves, where that is not the healthy own nodes.
+    Source,
+    /// A roster that loses more than half of its nodes at once.
+    Shrunk,
+}
+
+impl Kind {
+    fn severity(self) -> Severity {
+        match self {
+            Self::Fault => Severity::Forbid,
+            Self::Source | Self::Shrunk => Severity::Warn,
+        }
+    }
+}
+
 /// Something worth saying about a set of rosters and their text.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Finding {
     /// What follows.
     pub severity: Severity,
+    /// What it is about.
+    pub kind: Kind,
     /// About which network, if about one.
     pub network: Option<NetworkId>,
     /// What was found.
@@ -71,14 +94,14 @@ pub struct Look<'a> {
 /// Finds all there is to say, worst first.
 pub fn inspect(look: Look<'_>) -> Vec<Finding> {
     let mut findings = Vec::new();
-    let mut say = |severity, network: Option<&NetworkId>, what: String| {
-        findings.push(Finding { severity, network: network.cloned(), what });
+    let mut say = |kind: Kind, network: Option<&NetworkId>, what: String| {
+        findings.push(Finding { severity: kind.severity(), kind, network: network.cloned(), what });
     };
     if look.rosters.is_empty() {
-        say(Severity::Forbid, None, "a file without any network would be published".to_owned());
+        say(Kind::Fault, None, "a file without any network would be published".to_owned());
     }
     for network in look.config.networks.keys().filter(|network| !look.rosters.contains_key(network)) {
-        say(Severity::Forbid, Some(network), "the network has no roster".to_owned());
+        say(Kind::Fault, Some(network), "the network has no roster".to_owned());
     }
     let unknown = Health::default();
     let nodes: HashMap<_, &Node> = look.listed.nodes.iter().map(|node| ((&node.network, &node.name), node)).collect();
@@ -87,13 +110,13 @@ pub fn inspect(look: Look<'_>) -> Vec<Finding> {
         for member in roster.everyone() {
             match nodes.get(&(network, &member.name)).filter(|node| node.address == member.address) {
                 None => say(
-                    Severity::Forbid,
+                    Kind::Fault,
                     Some(network),
                     format!("{} is in the roster but not in the node list", member.name),
                 ),
                 Some(node) if !is_eligible(node, health, look.now) => {
                     say(
-                        Severity::Forbid,
+                        Kind::Fault,
                         Some(network),
                         format!("{} is in the roster but cordoned or on a wrong chain", member.name),
                     );
@@ -104,21 +127,19 @@ pub fn inspect(look: Look<'_>) -> Vec<Finding> {
         match roster.source {
             Source::Nodes => {}
             Source::Leader => {
-                say(Severity::Warn, Some(network), "no own node serves; the leader serves alone".to_owned())
+                say(Kind::Source, Some(network), "no own node serves; the leader serves alone".to_owned())
             }
             Source::Answering => {
-                say(Severity::Warn, Some(network), "nobody is healthy; nodes that merely answer serve".to_owned())
+                say(Kind::Source, Some(network), "nobody is healthy; nodes that merely answer serve".to_owned())
             }
             Source::CarriedOver => {
-                say(Severity::Warn, Some(network), "nothing answers; the previous roster is kept".to_owned())
+                say(Kind::Source, Some(network), "nothing answers; the previous roster is kept".to_owned())
             }
-            Source::Nobody => {
-                say(Severity::Warn, Some(network), "nobody is left; requests are answered 503".to_owned())
-            }
+            Source::Nobody => say(Kind::Source, Some(network), "nobody is left; requests are answered 503".to_owned()),
         }
         let before = look.previous.and_then(|previous| previous.get(network)).map_or(0, |roster| roster.members.len());
         if roster.members.len() * 2 < before {
-            say(Severity::Warn, Some(network), format!("the roster shrinks from {before} to {}", roster.members.len()));
+            say(Kind::Shrunk, Some(network), format!("the roster shrinks from {before} to {}", roster.members.len()));
         }
     }
     inspect_text(look, &mut say);
@@ -127,12 +148,12 @@ pub fn inspect(look: Look<'_>) -> Vec<Finding> {
 }
 
 /// Reads the text again, as far as needed to see whom it names.
-fn inspect_text(look: Look<'_>, say: &mut impl FnMut(Severity, Option<&NetworkId>, String)) {
+fn inspect_text(look: Look<'_>, say: &mut impl FnMut(Kind, Option<&NetworkId>, String)) {
     if holds_control_character(look.body) {
-        say(Severity::Forbid, None, "the text holds a control character".to_owned());
+        say(Kind::Fault, None, "the text holds a control character".to_owned());
     }
     if !look.body.contains(REVISION) {
-        say(Severity::Forbid, None, format!("the text does not say where the revision's name belongs ({REVISION})"));
+        say(Kind::Fault, None, format!("the text does not say where the revision's name belongs ({REVISION})"));
     }
     let kind = look.config.proxy.kind;
     let named: BTreeSet<&str> = servers(kind, look.body).collect();
@@ -147,13 +168,13 @@ fn inspect_text(look: Look<'_>, say: &mut impl FnMut(Severity, Option<&NetworkId
         .chain(gate(look.config))
         .collect();
     for stranger in named.iter().filter(|address| !known.contains(**address)) {
-        say(Severity::Forbid, None, format!("the text names {stranger:?}, which is nobody's address"));
+        say(Kind::Fault, None, format!("the text names {stranger:?}, which is nobody's address"));
     }
     for (network, roster) in look.rosters {
         for member in roster.everyone() {
             let mut addresses = addresses(kind, network, &member.name, &member.address.url);
             if !addresses.any(|address| named.contains(address.as_str())) {
-                say(Severity::Forbid, Some(network), format!("{} is in the roster but not in the text", member.name));
+                say(Kind::Fault, Some(network), format!("{} is in the roster but not in the text", member.name));
             }
         }
     }

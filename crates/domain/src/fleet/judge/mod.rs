@@ -254,6 +254,7 @@ pub fn judge(
         }
         let head = match &observation.outcome {
             Ok(answer) => answer.head,
+            Err(Failure::Starved) => return Finding::Neutral,
             Err(failure) => return Finding::Bad(Reason::Failed(failure.clone())),
         };
         // The leader is exempt: own nodes that all sync from far behind look just like a leader that lies ahead, and

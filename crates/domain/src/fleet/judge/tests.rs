@@ -166,6 +166,18 @@ fn unknown_lag_flips_nobody_but_silence_does() {
 }
 
 #[test]
+fn what_the_prober_was_too_slow_to_see_flips_nobody() {
+    let starved = || Err(Failure::Starved);
+    let mut fleet = Fleet::new(&["a", "b", "c"]);
+    fleet.tick(&[("leader", Ok(100)), ("a", Ok(100)), ("b", DOWN), ("c", Ok(100))]);
+    let judged = fleet.tick(&[("leader", starved()), ("a", starved()), ("b", starved()), ("c", DOWN)]);
+    assert_eq!((fleet.state("a"), fleet.state("b"), fleet.state("c")), (Healthy, Unhealthy, Unhealthy));
+    assert!(!judged.unconfirmed, "not all of them failed");
+    fleet.tick(&[("leader", Ok(110)), ("a", starved()), ("b", starved()), ("c", starved())]);
+    assert_eq!((fleet.state("a"), fleet.state("b"), fleet.state("c")), (Healthy, Unhealthy, Unhealthy));
+}
+
+#[test]
 fn own_nodes_that_sync_together_do_not_overrule_a_leader_far_ahead() {
     let mut fleet = Fleet::new(&["a", "b"]);
     fleet.tick(&[("leader", Ok(100_000)), ("a", Ok(500)), ("b", Ok(500))]);
