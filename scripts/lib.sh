@@ -241,11 +241,12 @@ discard_root() {
 
 # --- tools of the tests ---------------------------------------------------------------------------------------------
 
-# prepare_test_tools: NODEWEIR_ANVIL is a real Ethereum node for the end-to-end tests, and NODEWEIR_CLIENTS the folder
-# with the client programs, ready to run.
+# prepare_test_tools: NODEWEIR_ANVIL is a real Ethereum node for the end-to-end tests, NODEWEIR_CLIENTS the folder with
+# the client programs, ready to run, and NODEWEIR_AWS_TOOLS the virtual environment with the AWS emulator.
 prepare_test_tools() {
   prepare_anvil
   prepare_clients
+  prepare_aws_tools
 }
 
 prepare_anvil() {
@@ -281,7 +282,7 @@ prepare_clients() {
   if [[ -z ${NODEWEIR_CLIENTS:-} ]]; then
     NODEWEIR_CLIENTS="$repo_root/tests/clients"
     npm_ci tests/clients
-    prepare_python_client
+    python_venv tests/clients
     prepare_alloy_client
   fi
   export NODEWEIR_CLIENTS
@@ -290,23 +291,27 @@ prepare_clients() {
 
 has_venv() { python3 -c 'import ensurepip, venv' 2>/dev/null; }
 
-prepare_python_client() {
+# python_venv FOLDER: makes FOLDER/.venv of FOLDER/requirements.txt.
+python_venv() {
   if ! has_venv && is_debian_like; then install_missing python3-venv; fi
   has_venv || die 2 "Python cannot make virtual environments: install its venv and ensurepip modules"
+  # The oldest that the pins were made for.
+  python3 -c 'import sys; sys.exit(sys.version_info < (3, 11))' ||
+    die 2 "Python 3.11 or later is needed for $1, found $(python3 --version 2>&1)"
   (
-    cd "$NODEWEIR_CLIENTS"
+    cd "$repo_root/$1"
     exec 8<requirements.txt
     flock 8
     # Written last, so an interrupted install is repeated; the interpreter that it was made with may be gone.
     installed=.venv/.nodeweir-ready
     if [[ ! -e $installed || $installed -ot requirements.txt || ! -x .venv/bin/python ]]; then
-      say "installing from tests/clients/requirements.txt"
+      say "installing from $1/requirements.txt"
       python3 -m venv --clear .venv 8<&- >&2 &&
         .venv/bin/python -m pip install --quiet --disable-pip-version-check --no-input --require-hashes \
           --only-binary :all: -r requirements.txt 8<&- >&2 &&
         touch "$installed"
     fi
-  ) || die 1 "pip install failed in tests/clients"
+  ) || die 1 "pip install failed in $1"
 }
 
 # Cargo has its own lock, and does nothing the second time. The folder is named, because the caller's may be another.
@@ -317,4 +322,17 @@ prepare_alloy_client() {
   version_at_least "$found" "$want" || die 2 "alloy, for the tests, needs Rust $want or later, found ${found:-none}"
   cargo build --quiet --locked --manifest-path "$alloy/Cargo.toml" --target-dir "$alloy/target" >&2 ||
     die 1 "the alloy program in tests/clients/alloy cannot be built"
+}
+
+prepare_aws_tools() {
+  if [[ -z ${NODEWEIR_AWS_TOOLS:-} ]]; then
+    python_venv tests/aws
+    NODEWEIR_AWS_TOOLS="$repo_root/tests/aws/.venv"
+  fi
+  [[ $NODEWEIR_AWS_TOOLS == /* ]] || die 2 "NODEWEIR_AWS_TOOLS must be an absolute path, not '$NODEWEIR_AWS_TOOLS'"
+  local version
+  version="$("$NODEWEIR_AWS_TOOLS/bin/python" -c 'from importlib.metadata import version; print(version("moto"))' 2>&1)" ||
+    die 1 "moto does not run from $NODEWEIR_AWS_TOOLS: $version"
+  export NODEWEIR_AWS_TOOLS
+  say "AWS tools: moto $version, from $NODEWEIR_AWS_TOOLS"
 }
