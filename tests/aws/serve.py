@@ -58,6 +58,12 @@ class Handler(MotoRequestHandler):
         pass
 
 
+def backend_app(service):
+    if service == "cloudformation":
+        import stacks  # noqa: F401  (changes moto)
+    return create_backend_app(service)
+
+
 def end_with_standard_input():
     while sys.stdin.buffer.read(4096):
         pass
@@ -72,7 +78,7 @@ def main():
     # a service which wants no more has finished from the first.
     os.environ.setdefault("MOTO_ECS_SERVICE_RUNNING", "2")
     address, sys.stdout = sys.stdout, sys.stderr
-    application = OneAtATime(DomainDispatcherApplication(create_backend_app))
+    application = OneAtATime(DomainDispatcherApplication(backend_app))
     server = make_server("127.0.0.1", 0, application, threaded=True, request_handler=Handler)
     # moto calls itself in a few places.
     os.environ["MOTO_PORT"] = str(server.port)

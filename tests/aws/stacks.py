@@ -1,0 +1,98 @@
+"""What moto's CloudFormation needs to take the template of a real stack, from a real `cdk deploy`.
+
+`serve.py` imports this with the first call of CloudFormation, because moto then loads every service that a stack may have.
+"""
+
+import ipaddress
+from urllib.parse import urlsplit
+
+from moto.cloudformation.parsing import get_model_map, get_name_type_map
+from moto.cloudformation.responses import CloudFormationResponse
+from moto.elbv2.models import FakeTargetGroup
+
+# moto has no such resources in CloudFormation: it leaves them out, and the whole stack fails if anything asks for an
+# attribute of one. Here they are part of the stack, with attributes that are made up, and nothing else is done.
+STAND_INS = [
+    "AWS::ApplicationAutoScaling::ScalableTarget",
+    "AWS::ApplicationAutoScaling::ScalingPolicy",
+    "AWS::CDK::Metadata",
+    "AWS::CloudWatch::Alarm",
+    "AWS::Lambda::EventInvokeConfig",
+    "AWS::Logs::MetricFilter",
+    "AWS::Logs::QueryDefinition",
+    "AWS::S3::BucketPolicy",
+    "AWS::SNS::Subscription",
+    "AWS::SNS::TopicPolicy",
+    "AWS::SQS::QueuePolicy",
+    "AWS::Scheduler::Schedule",
+    "AWS::Scheduler::ScheduleGroup",
+]
+
+
+class StandIn:
+    """What moto takes for the class of a resource type."""
+
+    def __init__(self, resource_type):
+        self.type = resource_type
+
+    def has_cfn_attr(self, attribute):
+        return True
+
+    def create_from_cloudformation_json(self, name, resource, account, region, **kwargs):
+        return Made(self.type, name, account, region)
+
+    def update_from_cloudformation_json(self, original, name, resource, account, region):
+        return original
+
+    def delete_from_cloudformation_json(self, name, resource, account, region):
+        pass
+
+
+class Made:
+    """One such resource of a stack."""
+
+    def __init__(self, resource_type, name, account, region):
+        self.type = resource_type
+        self.physical_resource_id = name
+        self.account = account
+        self.region = region
+
+    def get_cfn_attribute(self, attribute):
+        if attribute.endswith("Arn"):
+            _, service, kind = self.type.lower().split("::")
+            return f"arn:aws:{service}:{self.region}:{self.account}:{kind}:{self.physical_resource_id}"
+        return f"{self.physical_resource_id}-{attribute}"
+
+    def is_created(self):
+        return True
+
+
+def target_group_attribute(group, attribute):
+    """moto forgot it for target groups; dashboards need it."""
+    return {
+        "TargetGroupArn": group.arn,
+        "TargetGroupName": group.name,
+        "TargetGroupFullName": group.arn.split(":")[-1],
+    }[attribute]
+
+
+def template_at(original):
+    """moto takes the first part of a host for a bucket's name; of an address it is the first number."""
+
+    def fetch(self, template_url):
+        url = urlsplit(template_url)
+        try:
+            ipaddress.ip_address(url.hostname or "")
+        except ValueError:
+            return original(self, template_url)
+        return original(self, f"https://s3.amazonaws.com{url.path}")
+
+    return fetch
+
+
+# moto makes both maps once and looks into them ever after.
+for name in STAND_INS:
+    get_model_map()[name] = StandIn(name)
+get_name_type_map()["AWS::CloudWatch::Alarm"] = "AlarmName"
+FakeTargetGroup.get_cfn_attribute = target_group_attribute
+CloudFormationResponse._get_stack_from_s3_url = template_at(CloudFormationResponse._get_stack_from_s3_url)
