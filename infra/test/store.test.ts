@@ -1,0 +1,93 @@
+import { Match } from 'aws-cdk-lib/assertions';
+import { describe, expect, test } from 'vitest';
+import { resource, resources, templates } from './made.js';
+
+const template = templates.least();
+const tables = resources(template, 'AWS::DynamoDB::Table');
+
+describe('tables', () => {
+  test('have the keys that the programs use', () => {
+    const keys = tables.map(([name, { Properties }]) => [
+      name.replace(/[0-9A-F]{8}$/, ''),
+      Properties.KeySchema.map((key: { AttributeName: string }) => key.AttributeName),
+      Properties.TimeToLiveSpecification,
+    ]);
+    expect(keys).toEqual([
+      ['StoreNodes', ['network', 'node'], undefined],
+      ['StoreHealth', ['network', 'item'], undefined],
+      ['StoreHistory', ['kind', 'id'], { AttributeName: 'expires', Enabled: true }],
+    ]);
+    for (const [, { Properties }] of tables) {
+      expect(Properties.AttributeDefinitions.map((one: { AttributeType: string }) => one.AttributeType)).toEqual([
+        'S',
+        'S',
+      ]);
+    }
+  });
+
+  test.each(tables)('%s is paid by use, recoverable, encrypted, followed and kept', (_, table) => {
+    expect(table).toMatchObject({
+      DeletionPolicy: 'Retain',
+      UpdateReplacePolicy: 'Retain',
+      Properties: {
+        BillingMode: 'PAY_PER_REQUEST',
+        PointInTimeRecoverySpecification: { PointInTimeRecoveryEnabled: true },
+        SSESpecification: { SSEEnabled: true },
+        StreamSpecification: { StreamViewType: 'NEW_AND_OLD_IMAGES' },
+        DeletionProtectionEnabled: true,
+      },
+    });
+    // A name of its own could not be had again after a restore.
+    expect(table.Properties.TableName).toBeUndefined();
+  });
+});
+
+describe('bucket', () => {
+  test('is private, versioned, encrypted, kept, and tells EventBridge', () => {
+    expect(resource(template, 'AWS::S3::Bucket')).toMatchObject({
+      DeletionPolicy: 'Retain',
+      UpdateReplacePolicy: 'Retain',
+      Properties: {
+        VersioningConfiguration: { Status: 'Enabled' },
+        BucketEncryption: { ServerSideEncryptionConfiguration: [expect.anything()] },
+        OwnershipControls: { Rules: [{ ObjectOwnership: 'BucketOwnerEnforced' }] },
+        PublicAccessBlockConfiguration: {
+          BlockPublicAcls: true,
+          BlockPublicPolicy: true,
+          IgnorePublicAcls: true,
+          RestrictPublicBuckets: true,
+        },
+        NotificationConfiguration: { EventBridgeConfiguration: { EventBridgeEnabled: true } },
+      },
+    });
+  });
+
+  test('forgets old versions, never the newest', () => {
+    const { Rules } = resource(template, 'AWS::S3::Bucket').Properties.LifecycleConfiguration;
+    expect(Rules).toEqual([
+      {
+        Id: 'old-versions',
+        Status: 'Enabled',
+        NoncurrentVersionExpiration: { NoncurrentDays: 30 },
+        AbortIncompleteMultipartUpload: { DaysAfterInitiation: 1 },
+      },
+    ]);
+  });
+
+  test('speaks TLS only', () => {
+    template.hasResourceProperties('AWS::S3::BucketPolicy', {
+      PolicyDocument: {
+        Statement: Match.arrayWith([
+          Match.objectLike({ Effect: 'Deny', Action: 's3:*', Condition: { Bool: { 'aws:SecureTransport': 'false' } } }),
+        ]),
+      },
+    });
+  });
+
+  test('is written by nothing that a deployment brings', () => {
+    // The functions' packages go to the bucket of the CDK; a custom resource could put an object here.
+    const types = Object.values(template.toJSON().Resources).map((one) => (one as { Type: string }).Type);
+    expect(types.filter((type) => type.startsWith('Custom::') || type.includes('CustomResource'))).toEqual([]);
+    expect(resources(template, 'AWS::Lambda::Function')).toHaveLength(3);
+  });
+});
