@@ -182,8 +182,8 @@ function times(reading: Reading): void {
 
 const HOST = /^(?=.{4,128}$)([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z][a-z0-9-]*$/i;
 
-/** A listener's ARN. */
-const LISTENER = /:listener\/app\/[^/]+\/[^/]+\/[^/]+$/;
+/** A listener's ARN, and in it what metrics call its load balancer. */
+export const LISTENER = /:listener\/(app\/[^/]+\/[^/]+)\/[^/]+$/;
 
 /** What a stop needs beyond its stated times, in seconds: a signal's way, a log's last lines. */
 const STOP_MARGIN = 5;

@@ -1,4 +1,4 @@
-/** Names that the stack shares with the programs: environment, keys. Change them only together with those. */
+/** Names that the stack shares with the programs: environment, keys, metrics. Change them only together with those. */
 
 /** The functions, which are also the flows that metrics and logs speak of. */
 export const FLOWS = ['probe', 'publish', 'rollout'] as const;
@@ -6,6 +6,9 @@ export type Flow = (typeof FLOWS)[number];
 
 /** The published object. Nothing but the function `publish` writes it. */
 export const PUBLISHED_KEY = 'revision.conf';
+
+/** Of what the functions measure. */
+export const METRICS = 'Nodeweir';
 
 /** The stack, and the beginning of all names that people meet: `nodeweir-dev`. */
 export const stackName = (stage: string): string => `nodeweir-${stage}`;

@@ -1,7 +1,10 @@
 /** Nodeweir on AWS: one stack for each stage. */
 import { type App, CfnOutput, DefaultStackSynthesizer, Stack, Tags } from 'aws-cdk-lib';
+import { Alarms } from './alarms.js';
 import type { Config } from './config.js';
+import { Overview } from './dashboard.js';
 import { Functions } from './functions.js';
+import { Metrics } from './metrics.js';
 import { stackName } from './names.js';
 import { Network } from './network.js';
 import { Service } from './service.js';
@@ -27,6 +30,14 @@ export class NodeweirStack extends Stack {
     const proxy = new Service(this, 'Proxy', { config, network, bucket: store.bucket });
     const service = { arn: proxy.service.serviceArn, name: proxy.service.serviceName, cluster };
     const { byFlow } = new Functions(this, 'Functions', { config, binaries, network, store, service });
+    const metrics = new Metrics(config, proxy, byFlow);
+    const alarms = new Alarms(this, 'Alarms', config, metrics);
+    new Overview(this, 'Overview', {
+      config,
+      metrics,
+      alarms,
+      logs: { probe: byFlow.probe.logs, publish: byFlow.publish.logs, rollout: byFlow.rollout.logs, proxy: proxy.logs },
+    });
 
     // By these names the command line finds everything.
     this.output('NodesTable', store.nodes.tableName);
@@ -39,6 +50,9 @@ export class NodeweirStack extends Stack {
     this.output('PublishFunction', byFlow.publish.function.functionName);
     this.output('RolloutFunction', byFlow.rollout.function.functionName);
     this.output('Url', `https://${load_balancer.host}`);
+    // To subscribe to.
+    this.output('CriticalTopic', alarms.topics.critical.topicArn);
+    this.output('WarningTopic', alarms.topics.warning.topicArn);
   }
 
   private output(name: string, value: string): void {

@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import { resource, template, templates } from './made.js';
+import { resource, resources, template, templates } from './made.js';
 
 const least = templates.least();
 const full = templates.full();
@@ -187,4 +187,5 @@ test('what exists already is neither made nor changed', () => {
       .filter((one) => one.startsWith(type) && one !== 'AWS::ElasticLoadBalancingV2::ListenerRule');
     expect(made).toEqual([]);
   }
+  expect(resources(full, 'AWS::SNS::Topic')).toEqual([]);
 });

@@ -62,6 +62,7 @@ describe('the stack', () => {
     expect(Object.keys(outputs).sort()).toEqual([
       'Bucket',
       'Cluster',
+      'CriticalTopic',
       'HealthTable',
       'HistoryTable',
       'NodesTable',
@@ -70,6 +71,7 @@ describe('the stack', () => {
       'RolloutFunction',
       'Service',
       'Url',
+      'WarningTopic',
     ]);
     expect(outputs).toMatchObject({
       Cluster: { Value: 'main' },
