@@ -6,6 +6,6 @@ export default defineConfig({
     // The CDK takes seconds to load, and the tests share nothing but what they make: one process loads it once.
     isolate: false,
     fileParallelism: false,
-    testTimeout: 60_000,
+    testTimeout: 180_000,
   },
 });

