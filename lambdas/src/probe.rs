@@ -27,6 +27,8 @@ use crate::settings::Settings;
 
 /// Between two ticks of the schedule where ticks are further apart than this, and otherwise what one run covers.
 const MINUTE: Duration = Duration::from_secs(60);
+/// What a tick may take beside its probes.
+const STORING: Duration = Duration::from_secs(3);
 /// The longest that Lambda lets a function run.
 const LONGEST: Duration = Duration::from_secs(900);
 /// How long values of secrets are believed; one that was changed is used after this.
@@ -111,7 +113,7 @@ impl Probe {
         let mut next = begin;
         loop {
             next += interval;
-            let is_last = next >= begin + MINUTE || next + self.settings.config.health.timeout > begin + left;
+            let is_last = next >= begin + MINUTE || next + self.settings.config.health.timeout + STORING > begin + left;
             let until = if is_last { begin + left } else { next };
             let report = self.round(until).await?;
             if is_last {

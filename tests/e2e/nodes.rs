@@ -19,8 +19,9 @@ pub(crate) const CHAIN: u64 = 1337;
 pub(crate) const HEAD: u64 = 1000;
 
 fn program() -> PathBuf {
-    let installed = "../../tests/tools/node_modules/@foundry-rs/anvil-linux-amd64/bin/anvil";
-    let installed = Path::new(env!("CARGO_MANIFEST_DIR")).join(installed);
+    let installed = "tests/tools/node_modules/@foundry-rs/anvil-linux-amd64/bin/anvil";
+    let mut above = Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().map(|folder| folder.join(installed));
+    let installed = above.find(|file| file.is_file()).unwrap_or_else(|| PathBuf::from(installed));
     let file = std::env::var_os(VARIABLE).map_or(installed, PathBuf::from);
     assert!(
         file.is_file(),

@@ -11,6 +11,8 @@ use aws_smithy_http_client::tls::rustls_provider::CryptoMode;
 
 /// How often a call is tried in all.
 const ATTEMPTS: u32 = 3;
+/// Between two tries, at first and at most; the next pauses are longer.
+const PAUSE: Duration = Duration::from_millis(100);
 /// For one try, answer and all.
 const ATTEMPT: Duration = Duration::from_secs(5);
 /// For a call with all its tries.
@@ -27,7 +29,7 @@ pub async fn connect(region: Option<&str>) -> SdkConfig {
         .build();
     let mut loader = aws_config::defaults(BehaviorVersion::latest())
         .http_client(http)
-        .retry_config(RetryConfig::standard().with_max_attempts(ATTEMPTS))
+        .retry_config(RetryConfig::standard().with_max_attempts(ATTEMPTS).with_initial_backoff(PAUSE))
         .timeout_config(timeouts);
     if let Some(region) = region {
         loader = loader.region(Region::new(region.to_owned()));

@@ -201,6 +201,13 @@ impl DynamoStore {
         seen: Option<&T>,
         row: Option<Row>,
     ) -> Result<Written, StoreError> {
+        // In the usual case of a new row, without reading first.
+        if seen.is_none()
+            && let Some(row) = &row
+            && self.swap(place, None, Some(row.clone())).await? == Written::Done
+        {
+            return Ok(Written::Done);
+        }
         let before = self.get(place).await?;
         if before.as_ref().and_then(read::<T>).as_ref() != seen {
             return Ok(Written::Lost);

@@ -1,36 +1,12 @@
 //! The emulator: one for this test program, with names of its own for each test.
 
-use std::io::{BufRead as _, BufReader};
-use std::process::{Child, ChildStdin, Command, Stdio};
-use std::sync::{Mutex, OnceLock};
-
 use aws_config::{Region, SdkConfig};
 use aws_sdk_dynamodb::config::{Credentials, SharedCredentialsProvider};
-
-static URL: OnceLock<String> = OnceLock::new();
-static HELD: Mutex<Option<(Child, ChildStdin)>> = Mutex::new(None);
-
-fn url() -> &'static str {
-    URL.get_or_init(|| {
-        let tools = std::env::var("NODEWEIR_AWS_TOOLS").unwrap();
-        let mut child = Command::new(format!("{tools}/.venv/bin/python"))
-            .arg(format!("{tools}/serve.py"))
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap();
-        let stdin = child.stdin.take().unwrap();
-        let mut line = String::new();
-        BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
-        *HELD.lock().unwrap() = Some((child, stdin));
-        line.trim().to_owned()
-    })
-}
+use nodeweir_emulator::Moto;
 
 /// Ways to it.
 pub(crate) async fn sdk() -> SdkConfig {
-    sdk_at(url()).await
+    sdk_at(Moto::shared().url()).await
 }
 
 pub(crate) async fn sdk_at(url: &str) -> SdkConfig {
