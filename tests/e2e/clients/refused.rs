@@ -74,9 +74,20 @@ fn judge(library: Library, case: &Case, outcome: &Outcome, seen: &Seen) -> Resul
     let insist = |right: bool, fault: String| right.then_some(()).ok_or(fault);
     insist(!outcome.timed_out, "it still tries".to_owned())?;
     insist(!outcome.uncaught, "it throws where nobody can catch".to_owned())?;
+    let together = if *scenario == Scenario::Batch { 3 } else { 1 };
+    // viem repeats each member by itself, and together only those whose timers run out at the same moment. On a busy
+    // machine a batch falls apart, and its parts are not too large for a real server.
+    let passes_in_parts = library == Library::Viem
+        && refusal.code == "BATCH_TOO_LARGE"
+        && matches!(play, Play::To(..))
+        && seen.smallest() < together;
+    let expected = if passes_in_parts {
+        &Expected { attempts: 2..=*expected.attempts.end(), succeeds: true, wait: None }
+    } else {
+        expected
+    };
     let attempts = seen.attempts();
     insist(expected.attempts.contains(&attempts), format!("{attempts} attempts, not {:?}", expected.attempts))?;
-    let together = if *scenario == Scenario::Batch { 3 } else { 1 };
     insist(seen.largest() == together, format!("{} calls in a request, not {together}", seen.largest()))?;
     if let Some(wait) = expected.wait {
         insist(seen.shortest_wait() >= Some(wait), format!("it waited {:?}, not {wait:?}", seen.shortest_wait()))?;

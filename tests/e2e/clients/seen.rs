@@ -35,6 +35,11 @@ impl Seen {
         self.0.iter().map(|(_, asked)| members(asked).len()).max().unwrap_or(0)
     }
 
+    /// The fewest calls that came in one request.
+    pub(crate) fn smallest(&self) -> usize {
+        self.0.iter().map(|(_, asked)| members(asked).len()).min().unwrap_or(0)
+    }
+
     /// The shortest time between two attempts at the first call.
     pub(crate) fn shortest_wait(&self) -> Option<Duration> {
         let first = call(members(&self.0.first()?.1).first()?);
