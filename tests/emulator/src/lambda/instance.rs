@@ -1,5 +1,6 @@
 //! One process of a function, from its cold start to its end.
 
+use std::ffi::OsString;
 use std::fmt;
 use std::fs::{self, File};
 use std::path::Path;
@@ -13,7 +14,11 @@ use serde_json::Value;
 use tokio::sync::watch;
 
 use super::api::{Api, Outcome};
+use super::quota::Group;
 use super::{FunctionError, Quota, Setting};
+
+/// Of util-linux.
+const SETPRIV: &str = "/usr/bin/setpriv";
 
 /// The process, if it runs: shared with whoever may want to kill it.
 pub(super) type Process = Arc<Mutex<Option<Pid>>>;
@@ -28,13 +33,19 @@ pub(super) struct Instance {
 impl Instance {
     /// Starts the process and waits until it asks for work. What it prints goes to a file: and not to a pipe, so that
     /// what was printed before an answer can be read after it.
+    ///
+    /// Called in a thread of this crate's own.
     pub(super) async fn start(setting: &Setting, said: &Path, process: &Process) -> Result<Self, FunctionError> {
         let api = Api::start(setting);
         let said = File::options().create(true).append(true).open(said).expect("a file for its output");
         let group = setting.quota.map(Quota::group);
-        let mut command =
-            group.as_ref().map_or_else(|| Command::new(&setting.program), |group| group.command(&setting.program));
-        let child = command
+        let mut words = group.as_ref().map(Group::words).unwrap_or_default();
+        // The kernel ends it with the thread that starts it, which is one of this crate's own and lasts to the end: so it
+        // does not outlive a test that is killed.
+        words.extend([SETPRIV, "--pdeathsig", "KILL", "--"].map(OsString::from));
+        words.push(setting.program.clone().into());
+        let child = Command::new(&words[0])
+            .args(&words[1..])
             .current_dir(&setting.folder)
             .env_clear()
             .envs(environment(setting, &api.address()))

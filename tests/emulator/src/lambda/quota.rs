@@ -1,9 +1,9 @@
 //! A share of the processor, as a function with little memory gets one on AWS: a group of the kernel's, for each process
 //! its own.
 
+use std::ffi::OsString;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 /// How long the kernel counts before it starts anew. Lambda's own is 20 ms.
@@ -75,12 +75,11 @@ impl Group {
         Ok(group)
     }
 
-    /// Starts a program that is in the group from its first instruction on: a shell goes there and becomes the program.
-    pub(super) fn command(&self, program: &Path) -> Command {
-        let mut command = Command::new("/bin/sh");
-        let script = r#"echo $$ > "$0" && exec "$1""#;
-        command.arg("-c").arg(script).arg(self.0.join("cgroup.procs")).arg(program);
-        command
+    /// Words before those of a program that put it in the group before its first instruction: a shell goes there and
+    /// becomes the program.
+    pub(super) fn words(&self) -> Vec<OsString> {
+        let script = r#"echo $$ > "$0" && exec "$@""#;
+        vec!["/bin/sh".into(), "-c".into(), script.into(), self.0.join("cgroup.procs").into()]
     }
 }
 

@@ -1,6 +1,9 @@
 //! A program under the Runtime API: what it is told, what becomes of its answers, its errors and its ends.
 
+use std::fs;
+use std::io::{BufRead as _, BufReader};
 use std::path::Path;
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use nodeweir_emulator::{Function, FunctionError, Quota, Setting};
@@ -16,6 +19,19 @@ fn with(name: &str, value: &str) -> Setting {
 
 fn runs(pid: &Value) -> bool {
     Path::new(&format!("/proc/{pid}")).exists()
+}
+
+/// It prints a line of JSON when it has been given work.
+fn is_busy(function: &Function) -> bool {
+    !function.json_lines().is_empty()
+}
+
+async fn until(is_so: impl Fn() -> bool) {
+    let end = Instant::now() + Duration::from_secs(20);
+    while !is_so() {
+        assert!(Instant::now() < end, "not in time");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
 }
 
 #[tokio::test]
@@ -103,12 +119,7 @@ async fn it_can_be_killed_in_the_middle() {
         let function = function.clone();
         async move { function.invoke(json!({"do": "sleep"})).await }
     });
-    // It prints a line when it has been given work.
-    let end = Instant::now() + Duration::from_secs(20);
-    while function.json_lines().is_empty() {
-        assert!(Instant::now() < end, "it never began");
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
+    until(|| is_busy(&function)).await;
     function.kill();
     let error = invoked.await.unwrap().unwrap_err();
     assert_eq!((error.kind.as_str(), error.message.contains("signal: 9")), ("Runtime.ExitError", true), "{error:?}");
@@ -138,6 +149,35 @@ async fn one_that_cannot_start_says_why() {
     assert_eq!(Function::new(setting).start().await.unwrap_err().kind, "Sandbox.Timedout");
 }
 
+/// A test that is killed runs no `Drop`.
+#[tokio::test]
+async fn it_does_not_outlive_a_killed_test() {
+    const ROLE: &str = "NODEWEIR_TEST_WILL_BE_KILLED";
+    if std::env::var_os(ROLE).is_some() {
+        let function = Function::new(setting());
+        let asleep = function.invoke(json!({"do": "sleep"}));
+        let _ = tokio::join!(asleep, async {
+            until(|| is_busy(&function)).await;
+            println!("pid {}", function.pid().unwrap());
+        });
+        return;
+    }
+    let mut test = Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", "function::it_does_not_outlive_a_killed_test", "--nocapture"])
+        .env(ROLE, "1")
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let said = BufReader::new(test.stdout.take().unwrap()).lines();
+    let pid = said.map_while(Result::ok).find_map(|line| line.strip_prefix("pid ").map(str::to_owned));
+    test.kill().unwrap();
+    test.wait().unwrap();
+    let pid = pid.expect("the function's process");
+    // A zombie is gone, but for whoever is to collect it.
+    let stat = format!("/proc/{pid}/stat");
+    until(|| fs::read_to_string(&stat).map_or(true, |stat| stat.contains(") Z "))).await;
+}
+
 /// 0.1 s of the processor are at least 0.5 s on the clock for a function of 128 MB, which gets 7 %.
 #[tokio::test]
 async fn a_starved_function_is_slow() {
@@ -154,7 +194,7 @@ async fn a_starved_function_is_slow() {
     function.invoke(json!({"do": "spin"})).await.unwrap();
     assert!(begun.elapsed() > Duration::from_millis(500), "{:?}", begun.elapsed());
     drop(function);
-    let groups = std::fs::read_dir("/sys/fs/cgroup/cpu").or_else(|_| std::fs::read_dir("/sys/fs/cgroup")).unwrap();
+    let groups = fs::read_dir("/sys/fs/cgroup/cpu").or_else(|_| fs::read_dir("/sys/fs/cgroup")).unwrap();
     let ours = format!("nodeweir-{}-", std::process::id());
     assert!(!groups.flatten().any(|group| group.file_name().to_string_lossy().starts_with(&ours)), "a group is left");
 }
