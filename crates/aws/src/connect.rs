@@ -5,6 +5,7 @@ use std::time::Duration;
 use aws_config::retry::RetryConfig;
 use aws_config::timeout::TimeoutConfig;
 use aws_config::{BehaviorVersion, Region, SdkConfig};
+use aws_credential_types::provider::error::CredentialsError;
 use aws_sdk_dynamodb::error::{ProvideErrorMetadata, SdkError};
 use aws_smithy_http_client::tls::Provider;
 use aws_smithy_http_client::tls::rustls_provider::CryptoMode;
@@ -37,26 +38,78 @@ pub async fn connect(region: Option<&str>) -> SdkConfig {
     loader.load().await
 }
 
-/// Why a call failed, in a line: what the service said, or what kept the call from it.
+/// Why a call failed, in a line: what the service said, or what kept the call from it; and what to do, where that is
+/// known.
 pub(crate) fn why<E, R>(error: &SdkError<E, R>) -> String
 where
     E: ProvideErrorMetadata + std::error::Error + 'static,
     R: std::fmt::Debug,
 {
     if let Some(error) = error.as_service_error() {
-        return match (error.code(), error.message()) {
+        let said = match (error.code(), error.message()) {
             (Some(code), Some(message)) => format!("{code}: {message}"),
             (Some(one), None) | (None, Some(one)) => one.to_owned(),
             (None, None) => error.to_string(),
         };
+        return match error.code().and_then(remedy) {
+            Some(remedy) => format!("{}; {remedy}", said.trim_end_matches('.')),
+            None => said,
+        };
     }
-    let mut text = error.to_string();
+    let mut causes = vec![match error {
+        SdkError::DispatchFailure(_) => "AWS cannot be reached".to_owned(),
+        _ => error.to_string(),
+    }];
     let mut source = std::error::Error::source(error);
+    let mut is_about_credentials = false;
     while let Some(cause) = source {
-        text = format!("{text}: {cause}");
+        match cause.downcast_ref() {
+            Some(CredentialsError::CredentialsNotLoaded(_)) => return NO_CREDENTIALS.to_owned(),
+            Some(_) => {
+                // Nothing was sent yet, whatever stands around it.
+                causes.clear();
+                is_about_credentials = true;
+            }
+            None => {}
+        }
+        causes.push(cause.to_string());
         source = cause.source();
     }
-    text
+    // Most of a chain of errors repeats the next one.
+    causes.dedup();
+    let text = causes.join(": ");
+    if is_about_credentials { format!("{text}; {SIGN_IN}") } else { text }
+}
+
+const NO_CREDENTIALS: &str = "there are no credentials for AWS: name a profile in AWS_PROFILE, and sign in with `aws sso \
+                              login` if it is one of SSO";
+const SIGN_IN: &str = "sign in again, such as with `aws sso login`, or correct the profile that AWS_PROFILE names";
+
+/// What a person does about an error of this code.
+fn remedy(code: &str) -> Option<&'static str> {
+    Some(match code {
+        "ExpiredToken" | "ExpiredTokenException" | "RequestExpired" => {
+            "sign in again, such as with `aws sso login`, or get new credentials"
+        }
+        "UnrecognizedClientException"
+        | "InvalidClientTokenId"
+        | "InvalidAccessKeyId"
+        | "SignatureDoesNotMatch"
+        | "InvalidSignatureException"
+        | "AuthFailure"
+        | "IncompleteSignature" => "AWS does not know these credentials: see AWS_PROFILE and AWS_ACCESS_KEY_ID",
+        "AccessDenied" | "AccessDeniedException" | "UnauthorizedOperation" => {
+            "the credentials in use lack this permission: use others, or have it granted"
+        }
+        "Throttling"
+        | "ThrottlingException"
+        | "ThrottledException"
+        | "RequestLimitExceeded"
+        | "TooManyRequestsException"
+        | "ProvisionedThroughputExceededException"
+        | "SlowDown" => "AWS is asked too often now: try again in a moment",
+        _ => return None,
+    })
 }
 
 /// Whether the service answered with this error code.
