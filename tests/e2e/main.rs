@@ -29,3 +29,4 @@ mod projects;
 mod rejected;
 mod restart;
 mod rollback;
+mod stage;

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use clap::{Args as ClapArgs, Parser, Subcommand};
 use clap_complete::Shell;
 use nodeweir_domain::fleet::node::NodeUrl;
-use nodeweir_domain::name::{NetworkId, NodeName, ProjectId};
+use nodeweir_domain::name::{NetworkId, NodeName, ProjectId, StageName};
 
 use std::time::Duration;
 
@@ -19,9 +19,13 @@ pub(crate) use gate::{Clearable, Granted, Key, Limits, Moment, Named as NamedKey
 #[derive(Debug, Parser)]
 #[command(name = "nodeweir", version, propagate_version = true)]
 pub(crate) struct Args {
-    /// The configuration file [default: config.local.yml, or that of the demo in this folder]
+    /// The configuration file [default: config.local.yml, or that of the demo in this folder; config.STAGE.yml with
+    /// --stage]
     #[arg(long, global = true, env = "NODEWEIR_CONFIG", value_name = "FILE")]
     pub(crate) config: Option<PathBuf>,
+    /// The deployment on AWS that the command is about, such as dev, instead of this machine
+    #[arg(long, global = true, env = "NODEWEIR_STAGE", value_name = "STAGE")]
+    pub(crate) stage: Option<StageName>,
     /// Print JSON instead of tables and sentences
     #[arg(long, global = true)]
     pub(crate) json: bool,
@@ -205,6 +209,10 @@ pub(crate) struct Change {
     /// Do it even if the last healthy node goes
     #[arg(long)]
     pub(crate) force: bool,
+    /// How long to wait for it to come through, such as 10s [default: 10s; with --stage 60s, and a deployment's time for
+    /// a drain]
+    #[arg(long, value_parser = duration, value_name = "TIME")]
+    pub(crate) wait: Option<Duration>,
 }
 
 #[derive(Debug, Clone, ClapArgs)]

@@ -10,7 +10,7 @@ use anyhow::{Context as _, Result};
 use nodeweir_control::edges::EdgeError;
 use nodeweir_control::folder::FolderObject;
 use nodeweir_domain::config::Config;
-use nodeweir_domain::name::NetworkId;
+use nodeweir_domain::name::{NetworkId, StageName};
 use nodeweir_store::sqlite::{Runtime, SqliteStore};
 use rustix::fs::{FlockOperation, flock};
 
@@ -43,23 +43,25 @@ pub(crate) struct Context {
 }
 
 impl Context {
-    /// Reads the configuration: the named file, else `config.local.yml`, else the demo's.
-    pub(crate) fn load(named: Option<&Path>) -> Result<Self> {
-        let demo = Path::new(DEMO).join("config.yml");
-        let file = match named {
-            Some(file) => file.to_owned(),
-            None if Path::new(DEFAULT).exists() => DEFAULT.into(),
-            None if demo.exists() => demo,
-            None => {
-                let hint = format!(
-                    "no configuration: there is no {DEFAULT} here. Copy config.sample.yml to {DEFAULT} and edit it, name a file with --config, or try `nodeweir up --demo`"
-                );
-                return Err(Usage(hint).into());
-            }
+    /// Reads the configuration: the named file, else `config.local.yml`, else the demo's. Of a stage: the named file,
+    /// else `config.STAGE.yml`.
+    pub(crate) fn load(named: Option<&Path>, stage: Option<&StageName>) -> Result<Self> {
+        let file = match (named, stage) {
+            (Some(file), _) => file.to_owned(),
+            (None, Some(stage)) => file_of(stage)?,
+            (None, None) => file_here()?,
         };
         let text =
             fs::read_to_string(&file).map_err(|error| Usage(format!("cannot read {}: {error}", file.display())))?;
         let config = Config::read(&text).with_context(|| format!("{} has faults", file.display()))?;
+        if let (Some(stage), None) = (stage, &config.aws) {
+            let hint = format!(
+                "{} has no section `aws`, so that it is not a stage's: write that section as in config.sample.yml, or \
+                 name the file of stage {stage} with --config",
+                file.display()
+            );
+            return Err(Usage(hint).into());
+        }
         let beside = file.parent().unwrap_or(Path::new(""));
         let state = beside.join(&config.state);
         Ok(Self { config, file, state, demo_address: None })
@@ -143,6 +145,16 @@ impl Context {
 
     /// Those of the networks that are `wanted`.
     pub(crate) fn addresses_of(&self, wanted: impl Fn(&NetworkId) -> bool) -> Vec<String> {
+        self.addresses_at(&self.base(), wanted)
+    }
+
+    /// Those under the load balancer of a stage.
+    pub(crate) fn stage_addresses(&self) -> Vec<String> {
+        let host = self.config.aws.as_ref().map(|aws| format!("https://{}", aws.host));
+        host.map_or_else(Vec::new, |base| self.addresses_at(&base, |_| true))
+    }
+
+    fn base(&self) -> String {
         let listen = self.config.proxy.listen;
         // What listens on every address is called on this machine's own.
         let host = match listen.ip() {
@@ -150,10 +162,41 @@ impl Context {
             ip if ip.is_ipv4() => format!("127.0.0.1:{}", listen.port()),
             _ => format!("[::1]:{}", listen.port()),
         };
+        format!("http://{host}")
+    }
+
+    fn addresses_at(&self, base: &str, wanted: impl Fn(&NetworkId) -> bool) -> Vec<String> {
         let mut networks: Vec<_> = self.config.networks.keys().filter(|id| wanted(id)).collect();
         networks.sort_by_key(|id| **id != self.config.default_network);
-        networks.into_iter().map(|id| format!("http://{host}/{id}/v3")).collect()
+        networks.into_iter().map(|id| format!("{base}/{id}/v3")).collect()
     }
+}
+
+/// The file of this machine's fleet.
+fn file_here() -> Result<PathBuf, Usage> {
+    let demo = Path::new(DEMO).join("config.yml");
+    if Path::new(DEFAULT).exists() {
+        return Ok(DEFAULT.into());
+    }
+    if demo.exists() {
+        return Ok(demo);
+    }
+    Err(Usage(format!(
+        "no configuration: there is no {DEFAULT} here. Copy config.sample.yml to {DEFAULT} and edit it, name a file with --config, or try `nodeweir up --demo`"
+    )))
+}
+
+/// The file of a stage.
+fn file_of(stage: &StageName) -> Result<PathBuf, Usage> {
+    let file = PathBuf::from(format!("config.{stage}.yml"));
+    if file.exists() {
+        return Ok(file);
+    }
+    let file = file.display();
+    Err(Usage(format!(
+        "no configuration of stage {stage}: there is no {file} here. Go to the folder that it was deployed from, name the \
+         file with --config, or copy config.sample.yml to {file} and edit it"
+    )))
 }
 
 /// Who edits, for the history.

@@ -5,6 +5,7 @@ mod commands;
 mod context;
 mod demo;
 mod output;
+mod place;
 mod report;
 mod up;
 

@@ -156,6 +156,15 @@ name!(
     |_| true
 );
 
+name!(
+    /// A deployment on AWS, such as `dev`. It is part of the names of its stack, functions, alarms and log groups.
+    StageName,
+    "stage",
+    30,
+    "use 1 to 30 of a-z, 0-9 and '-', beginning with a letter and not ending with '-'",
+    |text| text.starts_with(|c: char| c.is_ascii_lowercase())
+);
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -175,6 +184,17 @@ mod tests {
             let error = bad.parse::<NetworkId>().unwrap_err().to_string();
             assert!(error.contains("default, hostnames"), "{error}");
             assert!(bad.parse::<NodeName>().is_ok(), "{bad}");
+        }
+    }
+
+    /// The deployment has the same rule.
+    #[test]
+    fn a_stage_begins_with_a_letter() {
+        for good in ["d", "dev", "eu-2", &"a".repeat(30)] {
+            assert!(good.parse::<StageName>().is_ok(), "{good}");
+        }
+        for bad in ["", "2-eu", "-a", "a-", "Dev", "../dev", &"a".repeat(31)] {
+            assert!(bad.parse::<StageName>().is_err(), "{bad}");
         }
     }
 

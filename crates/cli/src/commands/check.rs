@@ -6,13 +6,14 @@ use anyhow::Result;
 use nodeweir_control::proxy::Program;
 use nodeweir_domain::config::{Gate, GateAddress, WhenAway};
 use nodeweir_domain::fleet::node::resolve;
+use nodeweir_domain::name::StageName;
 use serde_json::json;
 
 use crate::context::Context;
 use crate::output::{Outcome, Output, Tone};
 
-pub(super) fn run(file: Option<&Path>, output: Output) -> Result<Outcome> {
-    let context = Context::load(file)?;
+pub(super) fn run(file: Option<&Path>, stage: Option<&StageName>, output: Output) -> Result<Outcome> {
+    let context = Context::load(file, stage)?;
     let config = &context.config;
     let mut warnings = Vec::new();
     for name in config.secrets.0.keys() {

@@ -3,11 +3,11 @@
 use anyhow::{Result, bail};
 use nodeweir_store::FleetStore as _;
 
-use crate::context::Context;
 use crate::output::{Outcome, Output, Tone};
+use crate::place::Place;
 
-pub(super) async fn revisions(limit: u32, context: &Context, output: Output) -> Result<Outcome> {
-    let revisions = context.store()?.revisions(limit).await?;
+pub(super) async fn revisions(limit: u32, place: &impl Place, output: Output) -> Result<Outcome> {
+    let revisions = place.store().revisions(limit).await?;
     if output.json {
         output.value(&revisions);
     } else {
@@ -20,8 +20,8 @@ pub(super) async fn revisions(limit: u32, context: &Context, output: Output) -> 
     Ok(Outcome::Fine)
 }
 
-pub(super) async fn events(limit: u32, context: &Context, output: Output) -> Result<Outcome> {
-    let events = context.store()?.events(limit).await?;
+pub(super) async fn events(limit: u32, place: &impl Place, output: Output) -> Result<Outcome> {
+    let events = place.store().events(limit).await?;
     if output.json {
         output.value(&events);
     } else {
@@ -37,9 +37,9 @@ pub(super) async fn events(limit: u32, context: &Context, output: Output) -> Res
     Ok(Outcome::Fine)
 }
 
-pub(super) async fn text(seq: u64, context: &Context, output: Output) -> Result<Outcome> {
-    let Some(revision) = context.store()?.revision(seq).await? else {
-        bail!("there is no revision {seq} in the history; `nodeweir history` lists those there are");
+pub(super) async fn text(seq: u64, place: &impl Place, output: Output) -> Result<Outcome> {
+    let Some(revision) = place.store().revision(seq).await? else {
+        bail!("there is no revision {seq} in the history; {} lists those there are", place.command("history"));
     };
     output.say(
         revision.compose().trim_end(),

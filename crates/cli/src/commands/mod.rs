@@ -15,35 +15,52 @@ mod usage;
 pub(crate) use gate::{is_there as is_gate_there, outlive as outlive_gate};
 pub(crate) use key::make::random as random_secret;
 
-use std::path::Path;
-
 use anyhow::Result;
 use clap::CommandFactory;
 
 use crate::args::{Args, Command};
-use crate::context::Context;
+use crate::context::{Context, Usage};
 use crate::output::{Outcome, Output};
+use crate::place::{Machine, Stage};
 
 /// Runs the command that was asked for.
 pub(crate) async fn run(args: Args, output: Output) -> Result<Outcome> {
-    let named = args.config.as_deref();
-    let load = || Context::load(named);
+    let (named, stage) = (args.config.as_deref(), args.stage.as_ref());
+    if let (Some(stage), Some(why)) = (stage, args.command.only_here()) {
+        return Err(Usage(format!("this does not work on stage {stage}: {why}")).into());
+    }
+    let load = || Context::load(named, stage);
+    /// Runs what can be done to a fleet wherever it is.
+    macro_rules! at {
+        ($place:ident => $command:expr) => {
+            match stage {
+                None => {
+                    let $place = &Machine::open(load()?)?;
+                    Box::pin($command).await
+                }
+                Some(stage) => {
+                    let $place = &Stage::find(load()?, stage.clone()).await?;
+                    Box::pin($command).await
+                }
+            }
+        };
+    }
     match args.command {
         Command::Up(up) if up.demo => crate::up::demo(output).await,
-        Command::Up(up) => crate::up::run(Context::load(up.file.as_deref().or(named))?, output).await,
+        Command::Up(up) => crate::up::run(Context::load(up.file.as_deref().or(named), None)?, output).await,
         Command::Demo(demo) => crate::demo::command(demo, output).await,
-        Command::Node(node) => node::run(node, &load()?, output).await,
+        Command::Node(node) => at!(place => node::run(node, place, output)),
         Command::Project(project) => project::run(project, &load()?, output).await,
         Command::Key(key) => key::run(key, &load()?, output).await,
         Command::Usage { project, by, since } => usage::run(&project, by, since, &load()?, output).await,
-        Command::Status { watch } => status::run(watch, &load()?, output).await,
-        Command::Plan => plan::run(&load()?, output).await,
-        Command::History { revision: Some(seq), .. } => history::text(seq, &load()?, output).await,
-        Command::History { events: true, limit, .. } => history::events(limit, &load()?, output).await,
-        Command::History { limit, .. } => history::revisions(limit, &load()?, output).await,
-        Command::Rollback(rollback) => rollback::run(rollback, &load()?, output).await,
-        Command::Check { file } => check::run(file.as_deref().or(named), output),
-        Command::Probe { url, host } => probe::run(url, host, named, output).await,
+        Command::Status { watch } => at!(place => status::run(watch, place, output)),
+        Command::Plan => at!(place => plan::run(place, output)),
+        Command::History { revision: Some(seq), .. } => at!(place => history::text(seq, place, output)),
+        Command::History { events: true, limit, .. } => at!(place => history::events(limit, place, output)),
+        Command::History { limit, .. } => at!(place => history::revisions(limit, place, output)),
+        Command::Rollback(rollback) => at!(place => rollback::run(rollback, place, output)),
+        Command::Check { file } => check::run(file.as_deref().or(named), stage, output),
+        Command::Probe { url, host } => probe::run(url, host, load().ok(), output).await,
         Command::Gate => gate::run(&load()?).await,
         Command::Completions { shell } => {
             clap_complete::generate(shell, &mut Args::command(), "nodeweir", &mut std::io::stdout());
@@ -52,7 +69,30 @@ pub(crate) async fn run(args: Args, output: Output) -> Result<Outcome> {
     }
 }
 
-/// A configuration if there is one; commands that can do without use defaults.
-fn load_if_any(named: Option<&Path>) -> Option<Context> {
-    Context::load(named).ok()
+impl Command {
+    /// Why it is for this machine alone, and what to do; nothing if it works on a stage too.
+    fn only_here(&self) -> Option<&'static str> {
+        match self {
+            Self::Up(_) | Self::Gate => Some(
+                "`up` keeps a fleet on this machine, and a stage is kept by its functions, see docs/deploy.md; leave out \
+                 --stage and unset NODEWEIR_STAGE to run one here",
+            ),
+            Self::Demo(_) => Some(
+                "`demo` breaks the simulated nodes of `up --demo` on this machine; leave out --stage and unset \
+                 NODEWEIR_STAGE",
+            ),
+            Self::Project(_) | Self::Key(_) | Self::Usage { .. } => Some(
+                "projects, keys and usage are kept on one machine only so far; leave out --stage and unset \
+                 NODEWEIR_STAGE to manage those of this one",
+            ),
+            Self::Node(_)
+            | Self::Status { .. }
+            | Self::Plan
+            | Self::History { .. }
+            | Self::Rollback(_)
+            | Self::Check { .. }
+            | Self::Probe { .. }
+            | Self::Completions { .. } => None,
+        }
+    }
 }

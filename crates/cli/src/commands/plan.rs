@@ -7,13 +7,12 @@ use nodeweir_domain::fleet::plan::Step;
 use serde_json::json;
 use similar::TextDiff;
 
-use crate::context::Context;
 use crate::output::{Outcome, Output, Tone};
+use crate::place::Place;
 
-pub(super) async fn run(context: &Context, output: Output) -> Result<Outcome> {
-    let store = context.store()?;
+pub(super) async fn run(place: &impl Place, output: Output) -> Result<Outcome> {
     let Planned { plan, published, .. } =
-        look(&store, &context.published()?, &context.config, Timestamp::now()).await?;
+        look(place.store(), &place.published()?, &place.context().config, Timestamp::now()).await?;
     let before = published.as_ref().map_or("", |revision| revision.body.as_str());
     let diff = TextDiff::from_lines(before, &plan.body)
         .unified_diff()

@@ -1,6 +1,5 @@
 //! `nodeweir probe URL`
 
-use std::path::Path;
 use std::time::Instant;
 
 use anyhow::Result;
@@ -9,14 +8,20 @@ use nodeweir_domain::config::Config;
 use nodeweir_domain::fleet::node::{Address, Host, NodeUrl};
 use serde_json::json;
 
-use crate::context::Usage;
+use crate::context::{Context, Usage};
 use crate::output::{Outcome, Output, Tone};
 
 /// Without a configuration, its defaults; the network in it is never asked.
 const DEFAULTS: &str = "{networks: {none: {chain_id: 1, block_time: 12s, leader: {url: 'http://127.0.0.1:1'}}}}";
 
-pub(super) async fn run(url: NodeUrl, host: Option<String>, named: Option<&Path>, output: Output) -> Result<Outcome> {
-    let config = match super::load_if_any(named) {
+/// Without a configuration it does with defaults.
+pub(super) async fn run(
+    url: NodeUrl,
+    host: Option<String>,
+    context: Option<Context>,
+    output: Output,
+) -> Result<Outcome> {
+    let config = match context {
         Some(context) => context.config,
         None => Config::read(DEFAULTS)?,
     };

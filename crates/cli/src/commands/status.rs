@@ -1,28 +1,22 @@
 //! `nodeweir status`
 
-use std::time::Duration;
-
 use anyhow::Result;
 use jiff::Timestamp;
 
-use crate::context::Context;
 use crate::output::{Outcome, Output};
+use crate::place::Place;
 use crate::report::{Report, gather};
 
-/// Between two pictures of `--watch`.
-const EVERY: Duration = Duration::from_secs(1);
-
-pub(super) async fn run(watch: bool, context: &Context, output: Output) -> Result<Outcome> {
-    let store = context.store()?;
-    let object = context.published()?;
+pub(super) async fn run(watch: bool, place: &impl Place, output: Output) -> Result<Outcome> {
+    let object = place.published()?;
     loop {
         let now = Timestamp::now();
-        let report = gather(context, &store, &object, context.runtime(&store).await?, now).await?;
+        let report = gather(place.context(), place.store(), &object, place.runs().await?, now).await?;
         show(&report, watch, output, now);
         if !watch {
             return Ok(if report.problems.is_empty() { Outcome::Fine } else { Outcome::Degraded });
         }
-        tokio::time::sleep(EVERY).await;
+        tokio::time::sleep(place.waiting().watch).await;
     }
 }
 

@@ -60,7 +60,7 @@ impl Fleet {
     pub(crate) async fn prepare(&self, folder: &Path) -> Result<Context> {
         fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))?;
         let file = folder.join("config.yml");
-        let earlier = Context::load(Some(&file)).ok();
+        let earlier = Context::load(Some(&file), None).ok();
         // An earlier demo that still runs keeps its files; `up` refuses to start beside it.
         if let Some(context) = earlier.as_ref().filter(|context| context.is_up()) {
             return Ok(context.clone());
@@ -85,7 +85,7 @@ impl Fleet {
         fs::write(&file, config).with_context(|| format!("cannot write {}", file.display()))?;
         let control = self.control.local_addr()?.to_string();
         fs::write(folder.join(CONTROL), control).with_context(|| format!("cannot write into {}", folder.display()))?;
-        let context = Context::load(Some(&file))?;
+        let context = Context::load(Some(&file), None)?;
         self.list(&context).await?;
         let address = admit(&context, folder).await?;
         Ok(Context { demo_address: Some(address), ..context })

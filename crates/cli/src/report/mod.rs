@@ -13,7 +13,7 @@ use nodeweir_domain::fleet::pin::Pin;
 use nodeweir_domain::fleet::revision::Revision;
 use nodeweir_domain::fleet::roster::{Roster, Source};
 use nodeweir_domain::name::{NetworkId, NodeName, StageName};
-use nodeweir_domain::text::{counted, show_duration, since};
+use nodeweir_domain::text::{show_duration, since};
 use nodeweir_store::FleetStore;
 use serde::Serialize;
 

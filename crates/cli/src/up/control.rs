@@ -22,6 +22,7 @@ use tracing::{error, info, warn};
 use super::screen::Screen;
 use super::service::LocalService;
 use crate::context::Context;
+use crate::place::Runs;
 use crate::report::gather;
 
 use std::sync::Arc;
@@ -317,7 +318,8 @@ impl Control {
 
     async fn draw(&self, store: &SqliteStore, memory: &Memory) {
         let now = Timestamp::now();
-        match gather(&self.context, store, &self.object, memory.runtime.clone(), now).await {
+        let runs = Runs::Up { is_up: self.context.is_up(), runtime: memory.runtime.clone() };
+        match gather(&self.context, store, &self.object, runs, now).await {
             Ok(report) => self.screen.show(&report, now),
             Err(error) => warn!("the state cannot be shown: {error:#}"),
         }

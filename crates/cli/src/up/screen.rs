@@ -118,7 +118,7 @@ impl Screen {
                 network.nodes.iter().map(node).collect::<Vec<_>>()
             })
             .collect();
-        let live = report.runtime.as_ref().and_then(|runtime| runtime.running.clone());
+        let live = report.runtime.as_ref().and_then(|runtime| runtime.revision().map(str::to_owned));
         let state = json!({"nodes": nodes, "live": live, "addresses": report.addresses}).to_string();
         let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
         if *last != state {

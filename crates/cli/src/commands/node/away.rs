@@ -11,16 +11,17 @@ use nodeweir_store::{FleetStore as _, Written};
 use serde_json::json;
 use tokio::time::sleep;
 
-use super::{Edit, PATIENCE};
+use super::Edit;
 use crate::args::{Change, Cordon, Named};
 use crate::context::{Usage, who};
 use crate::output::Outcome;
+use crate::place::Place;
 
-impl Edit<'_> {
+impl<P: Place> Edit<'_, P> {
     /// Refuses to take the last healthy own node of a network away, unless forced.
     async fn spare(&self, node: &Named, verb: &str, change: Change) -> Result<()> {
-        let listed = listing::read(self.store, &self.context.config).await?;
-        let health = self.store.health().await?;
+        let listed = listing::read(self.place.store(), self.config()).await?;
+        let health = self.place.store().health().await?;
         let now = Timestamp::now();
         let serves = |one: &&Node| {
             one.role == Role::Node
@@ -46,10 +47,11 @@ impl Edit<'_> {
     pub(super) async fn remove(&self, node: &Named, change: Change) -> Result<Outcome> {
         let item = self.need(node).await?;
         let about = format!("{}/{}", node.network, node.name);
-        let leader = self.context.config.networks.get(&node.network).map(|network| &network.leader.name);
+        let leader = self.config().networks.get(&node.network).map(|network| &network.leader.name);
         if leader == Some(&node.name) {
             bail!(
-                "{about} was not removed: the configuration names it as the leader, and the next run would write it again; remove it there, or `nodeweir node cordon` it"
+                "{about} was not removed: the configuration names it as the leader, and the next run would write it again; remove it there, or {} it",
+                self.place.command("node cordon")
             );
         }
         self.spare(node, "removed", change).await?;
@@ -57,35 +59,26 @@ impl Edit<'_> {
             self.output.say(&format!("would be removed: {about}"), &json!({"dry_run": true, "item": item}));
             return Ok(Outcome::Fine);
         }
-        if self.store.remove_item(&item).await? == Written::Lost {
+        if self.place.store().remove_item(&item).await? == Written::Lost {
             bail!(
-                "{about} was changed by somebody else at the same moment; look at `nodeweir node list` and try again"
+                "{about} was changed by somebody else at the same moment; look at {} and try again",
+                self.place.command("node list")
             );
         }
         self.record(&item, "removed").await?;
-        self.say_gone(node, "removed").await
-    }
-
-    /// Waits until no new request can reach the node; `false` if nothing runs that would see to it.
-    async fn gone(&self, node: &Named) -> Result<bool> {
-        let gone = self.wait(async || {
-            let live = self.live().await?;
-            let named = |revision: &Revision| {
-                let roster = revision.rosters.get(&node.network);
-                roster.is_some_and(|roster| roster.everyone().any(|member| member.name == node.name))
-            };
-            Ok(live.filter(|revision| !named(revision)).map(drop))
-        });
-        Ok(gone.await?.is_some())
+        self.say_gone(node, "removed", change).await
     }
 
     /// Waits for a node that was just taken away to get no new requests, and says so.
-    async fn say_gone(&self, node: &Named, done: &str) -> Result<Outcome> {
-        let gone = self.gone(node).await?;
-        let what = match (gone, self.context.is_up()) {
-            (true, _) => "it gets no new requests",
-            (false, true) => "the proxy has not taken it up yet, see `nodeweir status`",
-            (false, false) => "it takes effect when `nodeweir up` runs",
+    async fn say_gone(&self, node: &Named, done: &str, change: Change) -> Result<Outcome> {
+        let patience = change.wait.unwrap_or(self.place.waiting().edit);
+        let gone = self.wait(patience, async || Ok(self.place.taken_up().await?.filter(is_without(node))));
+        let gone = gone.await?.is_some();
+        let words = self.place.words(patience);
+        let what = match (gone, self.place.is_kept()) {
+            (true, _) => words.gone,
+            (false, true) => words.late,
+            (false, false) => words.idle,
         };
         let line = format!("{}/{} {done}; {what}", node.network, node.name);
         self.output.say(&line, &json!({"changed": true, "live": gone}));
@@ -94,7 +87,7 @@ impl Edit<'_> {
 
     pub(super) async fn cordon(&self, cordon: Cordon) -> Result<Outcome> {
         match self.keep_away(&cordon, "cordoned").await? {
-            Some(_) => self.say_gone(&cordon.node, "cordoned").await,
+            Some(_) => self.say_gone(&cordon.node, "cordoned", cordon.change).await,
             None => Ok(Outcome::Fine),
         }
     }
@@ -124,18 +117,24 @@ impl Edit<'_> {
     pub(super) async fn drain(&self, cordon: Cordon) -> Result<Outcome> {
         let Some(item) = self.keep_away(&cordon, "drained").await? else { return Ok(Outcome::Fine) };
         let about = format!("{}/{}", cordon.node.network, cordon.node.name);
-        if !self.context.is_up() {
+        if !self.place.is_kept() {
             let line = format!("{about} cordoned; `nodeweir up` does not run, so there is nothing to wait for");
             self.output.say(&line, &json!({"changed": true, "drained": false}));
             return Ok(Outcome::Degraded);
         }
-        if !self.gone(&cordon.node).await? {
+        let patience = cordon.change.wait.unwrap_or(self.place.waiting().drain);
+        if let Some(what) = self.place.words(patience).draining.filter(|_| !self.output.json) {
+            self.output.line(&format!("{about} cordoned; {what}"));
+        }
+        let gone = self.wait(patience, async || Ok(self.place.in_service().await?.filter(is_without(&cordon.node))));
+        if gone.await?.is_none() {
             bail!(
-                "{about} is cordoned, but the proxy did not take it up in {}; see `nodeweir status`",
-                show_duration(PATIENCE)
+                "{about} is cordoned, but the proxy did not take it up in {}; see {}",
+                show_duration(patience),
+                self.place.command("status")
             );
         }
-        let times = &self.context.config.proxy.timeouts;
+        let times = &self.config().proxy.timeouts;
         // A WebSocket has no end of its own; the old workers that carry it are ended after the shutdown time.
         let left = if item.attributes.contains_key("ws_url") { times.shutdown } else { times.total };
         if !self.output.json {
@@ -147,5 +146,13 @@ impl Edit<'_> {
         sleep(left).await;
         self.output.say(&format!("{about} is drained"), &json!({"changed": true, "drained": true}));
         Ok(Outcome::Fine)
+    }
+}
+
+/// Whether a revision sends no requests to the node.
+fn is_without(node: &Named) -> impl Fn(&Revision) -> bool {
+    |revision| {
+        let roster = revision.rosters.get(&node.network);
+        !roster.is_some_and(|roster| roster.everyone().any(|member| member.name == node.name))
     }
 }

@@ -7,27 +7,24 @@ use std::time::Duration;
 
 use anyhow::{Result, bail};
 use jiff::Timestamp;
+use nodeweir_domain::config::Config;
 use nodeweir_domain::fleet::node::{Item, Role, list};
-use nodeweir_domain::fleet::revision::Revision;
 use nodeweir_domain::name::NetworkId;
 use nodeweir_store::FleetStore as _;
-use nodeweir_store::sqlite::SqliteStore;
 use serde_json::{Map, Value, json};
 use tokio::time::{Instant, sleep};
 
 use crate::args::{Attributes, Named, Node as Command};
-use crate::context::{Context, Usage};
+use crate::context::Usage;
 use crate::output::{Outcome, Output, Tone};
+use crate::place::Place;
 use crate::report::gather;
 
-/// How long an edit waits to see what became of it.
-const PATIENCE: Duration = Duration::from_secs(10);
-/// How often it looks.
-const LOOK: Duration = Duration::from_millis(100);
+/// How often in a row a wait may fail to look.
+const BLIND: u32 = 2;
 
-pub(super) async fn run(command: Command, context: &Context, output: Output) -> Result<Outcome> {
-    let store = context.store()?;
-    let edit = Edit { context, store: &store, output };
+pub(super) async fn run(command: Command, place: &impl Place, output: Output) -> Result<Outcome> {
+    let edit = Edit { place, output };
     match command {
         Command::List { network } => edit.list(network).await,
         Command::Add { node, url, attributes, role, change } => {
@@ -37,7 +34,8 @@ pub(super) async fn run(command: Command, context: &Context, output: Output) -> 
             item.attributes.extend(role.map(|role| ("role".to_owned(), Value::from(role))));
             apply(&mut item.attributes, attributes);
             if edit.find(&node).await?.is_some() {
-                bail!("{}/{} is in the list already; change it with `nodeweir node edit`", node.network, node.name);
+                let edit = place.command("node edit");
+                bail!("{}/{} is in the list already; change it with {edit}", node.network, node.name);
             }
             edit.put(None, item, "added", change).await
         }
@@ -81,21 +79,23 @@ fn apply(item: &mut Map<String, Value>, attributes: Attributes) {
     }
 }
 
-struct Edit<'a> {
-    context: &'a Context,
-    store: &'a SqliteStore,
+struct Edit<'a, P> {
+    place: &'a P,
     output: Output,
 }
 
-impl Edit<'_> {
+impl<P: Place> Edit<'_, P> {
+    fn config(&self) -> &Config {
+        &self.place.context().config
+    }
+
     async fn list(&self, network: Option<NetworkId>) -> Result<Outcome> {
         if let Some(network) = &network {
             self.known(network)?;
         }
         let now = Timestamp::now();
-        let object = self.context.published()?;
-        let mut report =
-            gather(self.context, self.store, &object, self.context.runtime(self.store).await?, now).await?;
+        let (context, object) = (self.place.context(), self.place.published()?);
+        let mut report = gather(context, self.place.store(), &object, self.place.runs().await?, now).await?;
         report.networks.retain(|one| network.as_ref().is_none_or(|wanted| one.network == *wanted));
         if self.output.json {
             self.output.value(&json!({"networks": report.networks, "rejected": report.rejected}));
@@ -127,18 +127,18 @@ impl Edit<'_> {
     }
 
     fn known(&self, network: &NetworkId) -> Result<()> {
-        let networks = &self.context.config.networks;
+        let networks = &self.config().networks;
         if networks.contains_key(network) {
             return Ok(());
         }
         let known: Vec<_> = networks.keys().map(NetworkId::as_str).collect();
-        bail!("there is no network {network} in {}; it has {}", self.context.file.display(), known.join(", "))
+        bail!("there is no network {network} in {}; it has {}", self.place.context().file.display(), known.join(", "))
     }
 
     async fn find(&self, node: &Named) -> Result<Option<Item>> {
-        let items = self.store.items().await?;
+        let items = self.place.store().items().await?;
         // The configuration's leaders are in the list even before `up` has written them there.
-        let missing = list(&items, &self.context.config).missing;
+        let missing = list(&items, self.config()).missing;
         let is_it = |item: &Item| item.network == node.network.as_str() && item.node == node.name.as_str();
         Ok(items.into_iter().chain(missing).find(is_it))
     }
@@ -148,29 +148,33 @@ impl Edit<'_> {
             Some(item) => Ok(item),
             None => {
                 self.known(&node.network)?;
-                bail!("there is no node {} in {}; `nodeweir node list` shows those there are", node.name, node.network)
+                let list = self.place.command("node list");
+                bail!("there is no node {} in {}; {list} shows those there are", node.name, node.network)
             }
         }
     }
 
-    /// The published revision, if it is the one that runs.
-    async fn live(&self) -> Result<Option<Revision>> {
-        use nodeweir_control::edges::PublishedObject as _;
-        let Some((_, text)) = self.context.published()?.get().await? else { return Ok(None) };
-        let Ok(revision) = Revision::parse(&text) else { return Ok(None) };
-        let running = self.context.runtime(self.store).await?.and_then(|runtime| runtime.running);
-        Ok(Some(revision).filter(|revision| running == Some(revision.name())))
-    }
-
-    /// Looks until `found` is, or patience ends.
-    async fn wait<T>(&self, found: impl AsyncFn() -> Result<Option<T>>) -> Result<Option<T>> {
-        let deadline = Instant::now() + PATIENCE;
+    /// Looks until `found` is, or patience ends. The edit is written, and a wait may be long: that it cannot look once or
+    /// twice ends it not.
+    async fn wait<T>(&self, patience: Duration, found: impl AsyncFn() -> Result<Option<T>>) -> Result<Option<T>> {
+        let deadline = Instant::now() + patience;
+        let mut failed = 0;
         loop {
-            let now = found().await?;
-            if now.is_some() || Instant::now() >= deadline || !self.context.is_up() {
+            let now = match found().await {
+                Err(error) if failed >= BLIND => return Err(error),
+                Err(_) => {
+                    failed += 1;
+                    None
+                }
+                Ok(now) => {
+                    failed = 0;
+                    now
+                }
+            };
+            if now.is_some() || Instant::now() >= deadline || !self.place.is_kept() {
                 return Ok(now);
             }
-            sleep(LOOK).await;
+            sleep(self.place.waiting().look).await;
         }
     }
 }
