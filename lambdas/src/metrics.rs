@@ -63,6 +63,12 @@ impl Line {
         self.put(name, Unit::Count, u64::from(is))
     }
 
+    /// Adds what is no metric, for people who search the log.
+    pub(crate) fn note(&mut self, name: &'static str, value: impl Into<Value>) -> &mut Self {
+        self.fields.insert(name.to_owned(), value.into());
+        self
+    }
+
     fn metric(&self, now: Timestamp) -> Value {
         let mut line = self.fields.clone();
         let directive = json!({"Namespace": NAMESPACE, "Dimensions": [self.dimensions], "Metrics": self.metrics});
@@ -96,7 +102,7 @@ mod tests {
     #[test]
     fn a_line_is_as_cloudwatch_wants_it() {
         let mut line = Line::about("dev", &[("Network", "ethereum")]);
-        line.put("ReferenceHead", Unit::None, 7).put_if("LeaderAnswers", true);
+        line.put("ReferenceHead", Unit::None, 7).put_if("LeaderAnswers", true).note("why", "because");
         assert_eq!(
             line.metric(Timestamp::constant(1_700_000_000, 5_000_000)),
             json!({
@@ -105,7 +111,7 @@ mod tests {
                     "Dimensions": [["Stage", "Network"]],
                     "Metrics": [{"Name": "ReferenceHead", "Unit": "None"}, {"Name": "LeaderAnswers", "Unit": "Count"}],
                 }]},
-                "Stage": "dev", "Network": "ethereum", "ReferenceHead": 7, "LeaderAnswers": 1,
+                "Stage": "dev", "Network": "ethereum", "ReferenceHead": 7, "LeaderAnswers": 1, "why": "because",
             })
         );
     }

@@ -175,6 +175,10 @@ fn measure_network(stage: &str, network: &NetworkId, listed: &Listed, health: &H
 fn measure_node(stage: &str, node: &Node, health: &Health) -> Line {
     let mut line = Line::about(stage, &[("Network", node.network.as_str()), ("Node", node.name.as_str())]);
     line.put_if("Healthy", health.state(node) == State::Healthy);
+    if let Some(status) = health.of(node) {
+        line.note("since", status.since.to_string());
+        line.note("why", status.reason.as_ref().map(ToString::to_string));
+    }
     if let Some(seen) = health.seen.nodes.get(&node.name) {
         line.put("LatencyMs", Unit::Milliseconds, seen.latency_ms);
         for (name, value) in [("Head", seen.head), ("Lag", seen.lag)] {

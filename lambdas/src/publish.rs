@@ -81,6 +81,7 @@ impl Publish {
             .put_if("RosterShrank", is_published && findings.iter().any(is_shrunk));
         if let Some(revision) = newest.first() {
             line.put("RevisionAgeSeconds", Unit::Seconds, since(revision.at, Timestamp::now()).as_secs());
+            line.note("revision", revision.name.as_str()).note("reason", revision.reason.as_str());
         }
         line.print(Timestamp::now());
         Ok(json!({"published": is_published, "revision": newest.first().map(|revision| &revision.name)}))

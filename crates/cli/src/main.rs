@@ -18,7 +18,8 @@ use clap::Parser;
 async fn main() -> ExitCode {
     let args = args::Args::try_parse().unwrap_or_else(|error| refuse(&error));
     let output = output::Output::new(args.json);
-    match commands::run(args, output).await {
+    // On the heap: what waits for AWS is large.
+    match Box::pin(commands::run(args, output)).await {
         Ok(outcome) => outcome.into(),
         Err(error) => {
             output.error(&error);

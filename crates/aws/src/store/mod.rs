@@ -1,4 +1,4 @@
-//! [`FleetStore`] over DynamoDB.
+//! `FleetStore` over DynamoDB.
 //!
 //! People edit the table `nodes`, also with other programs, so its items have plain attributes. `health` and `history`
 //! are this program's own: what a row means is JSON in its attribute `value`. A condition on such a row is on its very

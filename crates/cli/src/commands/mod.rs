@@ -36,11 +36,11 @@ pub(crate) async fn run(args: Args, output: Output) -> Result<Outcome> {
             match stage {
                 None => {
                     let $place = &Machine::open(load()?)?;
-                    Box::pin($command).await
+                    $command.await
                 }
                 Some(stage) => {
                     let $place = &Stage::find(load()?, stage.clone()).await?;
-                    Box::pin($command).await
+                    $command.await
                 }
             }
         };

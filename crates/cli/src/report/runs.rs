@@ -198,9 +198,9 @@ mod tests {
         NOW - SignedDuration::from_secs(seconds)
     }
 
-    fn check(published_ago: i64, state: ServiceState, expected: &str) {
+    fn check(published_ago: i64, state: &ServiceState, expected: &str) {
         let published = Published { name: "7-abc".to_owned(), at: ago(published_ago), reason: String::new() };
-        let found = format!("{:?}", deployment(&published, &state, INTERVAL, NOW));
+        let found = format!("{:?}", deployment(&published, state, INTERVAL, NOW));
         assert!(found.contains(expected), "{state:?}: {found}");
     }
 
@@ -208,29 +208,29 @@ mod tests {
     fn what_became_of_a_revision_is_told_with_its_reason() {
         let state = ServiceState { starts: 1, running: Some("6-def".to_owned()), ..ServiceState::default() };
         let running = |name: &str| Some(name.to_owned());
-        check(9_999, ServiceState { running: running("7-abc"), in_progress: true, ..state.clone() }, "Live");
+        check(9_999, &ServiceState { running: running("7-abc"), in_progress: true, ..state.clone() }, "Live");
         check(
             9_999,
-            ServiceState { in_progress: true, ..state.clone() },
+            &ServiceState { in_progress: true, ..state.clone() },
             "OnItsWay(\"revision 7-abc is published; a deployment",
         );
         let waits = ServiceState { last_start: Some(ago(180)), ..state.clone() };
-        check(170, waits, "begins in 7m (rollout.min_interval)");
-        check(30, ServiceState { last_start: Some(ago(7_000)), ..state.clone() }, "within minutes");
-        check(9_999, ServiceState { last_start: Some(ago(700)), ..state.clone() }, "within minutes");
+        check(170, &waits, "begins in 7m (rollout.min_interval)");
+        check(30, &ServiceState { last_start: Some(ago(7_000)), ..state.clone() }, "within minutes");
+        check(9_999, &ServiceState { last_start: Some(ago(700)), ..state.clone() }, "within minutes");
         check(
             9_999,
-            ServiceState { last_start: Some(ago(1_300)), ..state.clone() },
+            &ServiceState { last_start: Some(ago(1_300)), ..state.clone() },
             "Missing(\"revision 7-abc is published, and no deployment of it began for 11m",
         );
-        check(700, state.clone(), "began for 11m 40s");
+        check(700, &state, "began for 11m 40s");
         let rejected = |name: &str| Some((name.to_owned(), "deployment b failed: no memory".to_owned()));
         check(
             5,
-            ServiceState { rejected: rejected("7-abc"), ..state.clone() },
+            &ServiceState { rejected: rejected("7-abc"), ..state.clone() },
             "Failed(\"revision 7-abc: deployment b failed: no memory",
         );
-        check(5, ServiceState { rejected: rejected("6-def"), ..state }, "OnItsWay");
+        check(5, &ServiceState { rejected: rejected("6-def"), ..state }, "OnItsWay");
     }
 
     #[test]
