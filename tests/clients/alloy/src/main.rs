@@ -26,7 +26,7 @@ const NOBODY: Address = address!("0x000000000000000000000000000000000000dEaD");
 type Failure = Box<dyn Error>;
 
 /// After which a library that still tries is reported as `timed_out`.
-const LIMIT: Duration = Duration::from_secs(120);
+const LIMIT: Duration = Duration::from_mins(2);
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Failure> {
