@@ -6,8 +6,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use futures_util::future::try_join_all;
-use futures_util::stream::{self, StreamExt as _};
+use futures_util::future::join_all;
 use jiff::Timestamp;
 use nodeweir_domain::config::Config;
 use nodeweir_domain::fleet::judge::{Flip, Health, Judged, is_blind, judge, stale};
@@ -18,13 +17,6 @@ use nodeweir_store::{Event, FleetStore, StoreError, Written};
 
 use crate::edges::Prober;
 use crate::listing;
-
-/// Nodes that are asked side by side. More would all be late where this program gets little of a processor: each has its
-/// time from when it is asked.
-const ASKED_AT_ONCE: usize = 256;
-
-/// Statuses that are written side by side: the first tick over a large list writes all of them.
-const AT_ONCE: usize = 32;
 
 /// Which networks to probe.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -77,8 +69,7 @@ pub async fn run<S: FleetStore, P: Prober>(
     let before = |network: &NetworkId| health.get(network).unwrap_or(&unknown);
 
     let nodes = listed.nodes.iter().filter(|node| scope.covers(&node.network));
-    let asked: Vec<_> = nodes.map(|node| ask(prober, node, before(&node.network), now)).collect();
-    let observed: Vec<_> = stream::iter(asked).buffer_unordered(ASKED_AT_ONCE).collect().await;
+    let observed = join_all(nodes.map(|node| ask(prober, node, before(&node.network), now))).await;
     let mut observations: BTreeMap<&NetworkId, BTreeMap<NodeName, Observation>> = BTreeMap::new();
     for (node, observation) in observed {
         observations.entry(&node.network).or_default().insert(node.name.clone(), observation);
@@ -138,16 +129,14 @@ async fn keep<S: FleetStore>(
     if store.put_seen(network, before.seen.tick, &judged.health.seen).await? == Written::Lost {
         return Ok(Written::Lost);
     }
-    // A lost race over one node leaves the others; the next tick judges it again.
+    for name in &judged.changed {
+        let (seen, status) = (before.statuses.get(name), judged.health.statuses.get(name));
+        // A lost race over one node leaves the others; the next tick judges it again.
+        let _ = store.put_status(network, name, seen, status).await?;
+    }
     let names: BTreeSet<&NodeName> = listed.of(network).map(|node| &node.name).collect();
-    let gone = before.statuses.keys().filter(|name| !names.contains(name));
-    let writes: Vec<_> = judged.changed.iter().chain(gone).collect();
-    for some in writes.chunks(AT_ONCE) {
-        let written = some.iter().map(|name| {
-            let status = judged.health.statuses.get(*name).filter(|_| names.contains(*name));
-            store.put_status(network, name, before.statuses.get(*name), status)
-        });
-        try_join_all(written).await?;
+    for (name, gone) in before.statuses.iter().filter(|(name, _)| !names.contains(name)) {
+        let _ = store.put_status(network, name, Some(gone), None).await?;
     }
     let event = |flip: &Flip| Event {
         at: now,
