@@ -1,6 +1,5 @@
 //! What people do to a stage by hand, rightly or wrongly.
 
-use nodeweir_emulator::On;
 use serde_json::{Value, json};
 
 use crate::carrier::{Carrier, metrics, run};
@@ -119,39 +118,4 @@ async fn a_second_deployment_of_the_stack_takes_nothing_back() {
         run(&world, function).await.unwrap();
     }
     assert_eq!(world.serving("ethereum").await, ["a"]);
-}
-
-/// What a person would see as one fleet: many nodes, most of them with no metrics of their own.
-#[tokio::test]
-async fn a_table_of_many_nodes_is_served() {
-    // The emulator reads many more too slowly for the function's time.
-    const NODES: usize = 300;
-    let (leader, node) = tokio::join!(Anvil::start(), crate::world::head(crate::nodes::HEAD));
-    let world = World::deploy(&config(&network("ethereum", leader.port), PROMPT)).await;
-    let url = format!("http://127.0.0.1:{node}");
-    let names: Vec<String> = (0..NODES).map(|index| format!("node-{index:04}")).collect();
-    // They were judged before, all but some.
-    let status = json!({"address": {"url": url}, "state": "healthy", "reason": null, "since": "2026-11-21T12:00:00Z"});
-    let status = |name: &String| json!({"network": {"S": "ethereum"}, "item": {"S": format!("status#{name}")}, "value": {"S": status.to_string()}});
-    let node = |name: &String| item(name, &json!({"url": {"S": url}}));
-    write(&world, "NodesTable", names.iter().map(node).collect()).await;
-    write(&world, "HealthTable", names[100..].iter().map(status).collect()).await;
-    run(&world, &world.probe).await.unwrap();
-    run(&world, &world.publish).await.unwrap();
-    assert_eq!(world.serving("ethereum").await.len(), NODES);
-    world.aws.forget();
-    let lines = world.probe.json_lines().len();
-    run(&world, &world.probe).await.unwrap();
-    assert_eq!(world.aws.count(&On::call("dynamodb", "PutItem")), 1, "a tick without news is one write");
-    let nodes = metrics(&world.probe, lines).keys().filter(|name| name.ends_with("/Healthy")).count();
-    assert_eq!(nodes, 20);
-    println!("{NODES} nodes: probe at most {} KiB, publish {} KiB", world.probe.peak_kib(), world.publish.peak_kib());
-}
-
-async fn write(world: &World, table: &str, items: Vec<Value>) {
-    for items in items.chunks(500) {
-        let puts = items.iter().map(|item| json!({"PutRequest": {"Item": item}})).collect::<Vec<_>>();
-        let body = json!({"RequestItems": {&world.outputs[table]: puts}});
-        world.json("dynamodb", "DynamoDB_20120810.BatchWriteItem", &body).await;
-    }
 }

@@ -230,19 +230,6 @@ async fn function(
     Function::new(setting)
 }
 
-/// A node that knows nothing but the chain's id and a head; thousands of the table's items may be at it.
-pub(crate) async fn head(head: u64) -> u16 {
-    use axum::{Json, Router, routing::post};
-    let answer = move |Json(call): Json<Value>| async move {
-        let result = if call["method"] == "eth_chainId" { crate::nodes::CHAIN } else { head };
-        Json(json!({"jsonrpc": "2.0", "id": call["id"], "result": format!("{result:#x}")}))
-    };
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let port = listener.local_addr().unwrap().port();
-    tokio::spawn(axum::serve(listener, Router::new().route("/", post(answer))).into_future());
-    port
-}
-
 impl World {
     /// The functions `publish` and `rollout` once more, as Lambda runs them when one is busy.
     pub(crate) async fn twin(&self) -> [Function; 2] {
