@@ -14,6 +14,7 @@ mod nodes;
 mod process;
 mod rig;
 mod status;
+mod steady;
 
 mod clients;
 mod commands;

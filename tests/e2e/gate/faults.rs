@@ -7,6 +7,7 @@ use rustix::process::Signal;
 
 use super::{Gated, assert_refused};
 use crate::process::{send, until};
+use crate::steady::steadily;
 
 #[tokio::test]
 async fn a_stopped_gate_closes_and_one_that_is_to_be_open_opens() {
@@ -62,32 +63,35 @@ async fn a_killed_up_leaves_the_gate_standing_and_the_next_takes_its_place() {
 
 #[tokio::test]
 async fn a_locked_store_keeps_nobody_out_who_was_in() {
-    let gated = Gated::start("").await;
-    gated.project("shop", "business").await;
-    let (key, late) = (gated.key("shop", "web", &[]).await, gated.key("shop", "late", &[]).await);
-    assert!(gated.call(&key, "eth_chainId").await.result().is_some());
-    let locked = Sqlite::open(gated.rig.state("state.db")).unwrap();
-    locked.busy_timeout(Duration::from_secs(10)).unwrap();
-    locked.execute_batch("BEGIN IMMEDIATE").unwrap();
-    // Longer than a lease is idle, so that the ledger must be asked.
-    let (began, mut passed) = (std::time::Instant::now(), 0);
-    while began.elapsed() < Duration::from_secs(8) || passed < 60 {
-        passed += 1;
-        let answer = gated.call(&key, "eth_chainId").await;
-        assert!(answer.result().is_some(), "{answer:?}");
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
-    // Readers go on beside a writer, so a key that was never asked for is found, and has its share of the overdraft.
-    let answer = gated.call(&late, "eth_chainId").await;
-    assert!(answer.status == 200 || answer.status == 503, "{answer:?}");
-    if answer.status == 503 {
-        assert_refused(&answer, 503, -32603, "GATE_UNAVAILABLE");
-    }
-    locked.execute_batch("ROLLBACK").unwrap();
-    drop(locked);
-    until("credits are settled", async || {
-        let credits = gated.credits("shop").await;
-        (credits["leased"] == 0 && credits["spent"].as_u64() > Some(50)).then_some(())
+    steadily(async || {
+        let gated = Gated::start("").await;
+        gated.project("shop", "business").await;
+        let (key, late) = (gated.key("shop", "web", &[]).await, gated.key("shop", "late", &[]).await);
+        assert!(gated.call(&key, "eth_chainId").await.result().is_some());
+        let locked = Sqlite::open(gated.rig.state("state.db")).unwrap();
+        locked.busy_timeout(Duration::from_secs(10)).unwrap();
+        locked.execute_batch("BEGIN IMMEDIATE").unwrap();
+        // Longer than a lease is idle, so that the ledger must be asked.
+        let (began, mut passed) = (std::time::Instant::now(), 0);
+        while began.elapsed() < Duration::from_secs(8) || passed < 60 {
+            passed += 1;
+            let answer = gated.call(&key, "eth_chainId").await;
+            assert!(answer.result().is_some(), "{answer:?}");
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        // Readers go on beside a writer, so a key that was never asked for is found, and has its share of the overdraft.
+        let answer = gated.call(&late, "eth_chainId").await;
+        assert!(answer.status == 200 || answer.status == 503, "{answer:?}");
+        if answer.status == 503 {
+            assert_refused(&answer, 503, -32603, "GATE_UNAVAILABLE");
+        }
+        locked.execute_batch("ROLLBACK").unwrap();
+        drop(locked);
+        until("credits are settled", async || {
+            let credits = gated.credits("shop").await;
+            (credits["leased"] == 0 && credits["spent"].as_u64() > Some(50)).then_some(())
+        })
+        .await;
     })
     .await;
 }

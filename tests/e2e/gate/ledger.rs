@@ -5,31 +5,38 @@ use std::time::Duration;
 use super::Gated;
 use crate::client::{Load, failures};
 use crate::process::until;
+use crate::steady::steadily;
 
 #[tokio::test]
 async fn every_request_is_counted_and_charged_once() {
-    let mut gated = Gated::start("").await;
-    gated.project("shop", "professional").await;
-    let key = gated.key("shop", "web", &[]).await;
-    let load = Load::start_at(gated.rig.port, &key.path(), 6);
-    until("some hundred requests", async || (load.tried().len() > 400).then_some(())).await;
-    let tried = load.end().await;
-    assert_eq!(failures(&tried), Vec::<&str>::new());
-    let count = tried.len() as u64;
-    let rows = gated.until_used("shop", count).await;
-    assert_eq!(rows.len(), 1);
-    assert_eq!((&rows[0]["method"], &rows[0]["credits"]), (&"eth_blockNumber".into(), &count.into()));
-    gated.until_spent("shop", count).await;
+    steadily(async || {
+        let mut gated = Gated::start("").await;
+        gated.project("shop", "professional").await;
+        let key = gated.key("shop", "web", &[]).await;
+        let load = Load::start_at(gated.rig.port, &key.path(), 6);
+        until("some hundred requests", async || (load.tried().len() > 400).then_some(())).await;
+        let tried = load.end().await;
+        assert_eq!(failures(&tried), Vec::<&str>::new());
+        let count = tried.len() as u64;
+        let rows = gated.until_used("shop", count).await;
+        assert_eq!(rows.len(), 1);
+        assert_eq!((&rows[0]["method"], &rows[0]["credits"]), (&"eth_blockNumber".into(), &count.into()));
+        gated.until_spent("shop", count).await;
 
-    // In order or not, the gate ends with its books right.
-    let load = Load::start_at(gated.rig.port, &key.path(), 6);
-    until("more requests", async || (load.tried().len() > 100).then_some(())).await;
-    let tried = load.end().await;
-    let count = count + tried.len() as u64;
-    assert_eq!(gated.rig.stop_up().await.code(), Some(0));
-    let credits = gated.credits("shop").await;
-    assert_eq!((&credits["spent"], &credits["leased"], &credits["written_off"]), (&count.into(), &0.into(), &0.into()));
-    gated.until_used("shop", count).await;
+        // In order or not, the gate ends with its books right.
+        let load = Load::start_at(gated.rig.port, &key.path(), 6);
+        until("more requests", async || (load.tried().len() > 100).then_some(())).await;
+        let tried = load.end().await;
+        let count = count + tried.len() as u64;
+        assert_eq!(gated.rig.stop_up().await.code(), Some(0));
+        let credits = gated.credits("shop").await;
+        assert_eq!(
+            (&credits["spent"], &credits["leased"], &credits["written_off"]),
+            (&count.into(), &0.into(), &0.into())
+        );
+        gated.until_used("shop", count).await;
+    })
+    .await;
 }
 
 #[tokio::test]
