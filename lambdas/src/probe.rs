@@ -84,6 +84,10 @@ impl Probe {
         for (network, error) in &report.failed {
             error!(%network, %error, "health cannot be stored");
         }
+        if report.starved > 0 {
+            let nodes = report.starved;
+            warn!(nodes, "the function gets too little of a processor to see answers in time: give it more memory");
+        }
         if report.is_blind {
             warn!("no probe of any network succeeds: the fault is on this side, and health stays as it was");
         }
@@ -95,9 +99,11 @@ impl Probe {
 
     /// A tick of all networks, and a second look at those whose own nodes all failed.
     async fn round(&self, until: Instant) -> Result<Report, RunError> {
-        let confirm_after = self.settings.config.health.confirm_after;
+        let (began, confirm_after) = (Instant::now(), self.settings.config.health.confirm_after);
         let mut report = self.tick(&Scope::All).await?;
-        if !report.unconfirmed.is_empty() && Instant::now() + confirm_after < until {
+        // The second look may take as long as the first.
+        let took = began.elapsed();
+        if !report.unconfirmed.is_empty() && Instant::now() + confirm_after + took < until {
             sleep(confirm_after).await;
             let second = self.tick(&Scope::Networks(report.unconfirmed.clone())).await?;
             report.health.extend(second.health);

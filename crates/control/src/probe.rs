@@ -6,17 +6,24 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use futures_util::future::join_all;
+use futures_util::stream::{self, StreamExt as _, TryStreamExt as _};
 use jiff::Timestamp;
 use nodeweir_domain::config::Config;
 use nodeweir_domain::fleet::judge::{Flip, Health, Judged, is_blind, judge, stale};
 use nodeweir_domain::fleet::node::{Listed, Node};
-use nodeweir_domain::fleet::probe::{Observation, asks_chain};
+use nodeweir_domain::fleet::probe::{Failure, Observation, asks_chain};
 use nodeweir_domain::name::{NetworkId, NodeName};
 use nodeweir_store::{Event, FleetStore, StoreError, Written};
 
 use crate::edges::Prober;
 use crate::listing;
+
+/// Nodes that are asked side by side. Each needs a file descriptor or two, of which Lambda gives 1,024; fewer would make a
+/// tick over thousands of nodes that do not answer last longer than a function may run.
+const ASKED_AT_ONCE: usize = 512;
+
+/// Statuses that are written side by side: the first tick over a long list writes all of them.
+const WRITTEN_AT_ONCE: usize = 32;
 
 /// Which networks to probe.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -47,6 +54,8 @@ pub struct Report {
     pub overtaken: BTreeSet<NetworkId>,
     /// Whether nobody at all answered, so that the fault is the prober's own.
     pub is_blind: bool,
+    /// Nodes whose answers this program had no time to see, which says nothing about them.
+    pub starved: usize,
     /// The node list, with the items that are not usable.
     pub listed: Listed,
     /// The health of each network that was probed, as it is stored now.
@@ -69,14 +78,17 @@ pub async fn run<S: FleetStore, P: Prober>(
     let before = |network: &NetworkId| health.get(network).unwrap_or(&unknown);
 
     let nodes = listed.nodes.iter().filter(|node| scope.covers(&node.network));
-    let observed = join_all(nodes.map(|node| ask(prober, node, before(&node.network), now))).await;
+    let asked: Vec<_> = nodes.map(|node| ask(prober, node, before(&node.network), now)).collect();
+    let observed: Vec<_> = stream::iter(asked).buffer_unordered(ASKED_AT_ONCE).collect().await;
     let mut observations: BTreeMap<&NetworkId, BTreeMap<NodeName, Observation>> = BTreeMap::new();
     for (node, observation) in observed {
         observations.entry(&node.network).or_default().insert(node.name.clone(), observation);
     }
 
     let is_blind = *scope == Scope::All && is_blind(observations.values().flat_map(BTreeMap::values));
-    let mut report = Report { is_blind, ..Report::default() };
+    let outcomes = observations.values().flat_map(BTreeMap::values).map(|observation| &observation.outcome);
+    let starved = outcomes.filter(|outcome| **outcome == Err(Failure::Starved)).count();
+    let mut report = Report { is_blind, starved, ..Report::default() };
     let none = BTreeMap::new();
     for (id, network) in config.networks.iter().filter(|(id, _)| scope.covers(id)) {
         let nodes: Vec<&Node> = listed.of(id).collect();
@@ -129,15 +141,15 @@ async fn keep<S: FleetStore>(
     if store.put_seen(network, before.seen.tick, &judged.health.seen).await? == Written::Lost {
         return Ok(Written::Lost);
     }
-    for name in &judged.changed {
-        let (seen, status) = (before.statuses.get(name), judged.health.statuses.get(name));
-        // A lost race over one node leaves the others; the next tick judges it again.
-        let _ = store.put_status(network, name, seen, status).await?;
-    }
     let names: BTreeSet<&NodeName> = listed.of(network).map(|node| &node.name).collect();
-    for (name, gone) in before.statuses.iter().filter(|(name, _)| !names.contains(name)) {
-        let _ = store.put_status(network, name, Some(gone), None).await?;
-    }
+    let changed = judged.changed.iter().map(|name| (name, judged.health.statuses.get(name)));
+    let gone = before.statuses.keys().filter(|name| !names.contains(name)).map(|name| (name, None));
+    // A lost race over one node leaves the others; the next tick judges it again.
+    let writes: Vec<_> = changed
+        .chain(gone)
+        .map(|(name, status)| store.put_status(network, name, before.statuses.get(name), status))
+        .collect();
+    stream::iter(writes).buffer_unordered(WRITTEN_AT_ONCE).try_for_each(|_| async { Ok(()) }).await?;
     let event = |flip: &Flip| Event {
         at: now,
         who: "probe".to_owned(),

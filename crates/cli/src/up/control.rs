@@ -220,6 +220,12 @@ impl Control {
             }
             memory.rejected_items = report.listed.rejected.len();
         }
+        if report.starved > 0 {
+            warn!(
+                nodes = report.starved,
+                "this machine is too busy to see answers in time; their health stays as it was"
+            );
+        }
         if report.is_blind != memory.is_blind {
             memory.is_blind = report.is_blind;
             if report.is_blind {

@@ -50,7 +50,7 @@ impl Clients {
             .redirect(reqwest::redirect::Policy::none())
             .no_proxy()
             .http1_only()
-            // One connection serves both questions of a probe; none is kept until the next tick, when it would be stale.
+            // One connection serves both questions of a probe; one whose second question never came is not kept for long.
             .pool_idle_timeout(Duration::from_secs(5))
             .dns_resolver(GuardedResolver { lookup, allow_link_local, instead })
             .build()

@@ -4,6 +4,7 @@ use std::error::Error;
 use std::io;
 
 use nodeweir_domain::fleet::probe::Failure;
+use rustix::io::Errno;
 
 use super::resolver::BadName;
 
@@ -31,6 +32,10 @@ pub(super) fn classify(error: reqwest::Error) -> Failure {
         // An io error does not name what it carries as its source, but the source of that; and it may carry another.
         cause = match this.downcast_ref::<io::Error>() {
             Some(io) if io.kind() == io::ErrorKind::ConnectionRefused => return Failure::Refused,
+            // No more files may be opened here, which says nothing about the node.
+            Some(io) if matches!(Errno::from_io_error(io), Some(Errno::MFILE | Errno::NFILE)) => {
+                return Failure::Starved;
+            }
             Some(io) => io.get_ref().map(|carried| carried as &(dyn Error + 'static)),
             None => this.source(),
         };

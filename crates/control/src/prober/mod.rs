@@ -26,8 +26,6 @@ const PAUSE: Duration = Duration::from_millis(100);
 
 /// A node's answer counts as late only if this program was kept from working for less than this part of the time.
 const STARVED: u32 = 4;
-/// What the meter needs to notice the last stall.
-const LOOK: Duration = Duration::from_millis(30);
 
 /// What a secret's name stands for, if this process was given a value.
 pub type Secrets = Arc<dyn Fn(&SecretName) -> Option<String> + Send + Sync>;
@@ -74,8 +72,6 @@ impl HttpProber {
         let outcome = match asked {
             Ok(outcome) => outcome,
             Err(_) => {
-                // The meter's own timer is late, too: let it look first.
-                tokio::time::sleep(LOOK).await;
                 let is_starved = meter.stalled().saturating_sub(stalled) > self.timeout / STARVED;
                 Err(if is_starved { Failure::Starved } else { Failure::Timeout })
             }
@@ -109,8 +105,8 @@ impl HttpProber {
         let value = |name: &SecretName| values.iter().find(|(known, _)| known == name).map(|(_, value)| value.clone());
         let url = resolve(&url, value).map_err(|error| Failure::Secret(error.to_string()))?;
         let questions = Questions { client, url, host: address.host_header(shown), values };
-        let head = questions.ask("eth_blockNumber", 1).await?;
-        let chain_id = if ask_chain { Some(questions.ask("eth_chainId", 2).await?) } else { None };
+        let head = questions.ask("eth_blockNumber", 1, !ask_chain).await?;
+        let chain_id = if ask_chain { Some(questions.ask("eth_chainId", 2, true).await?) } else { None };
         Ok(Answer { head, chain_id })
     }
 }

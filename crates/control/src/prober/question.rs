@@ -16,10 +16,12 @@ pub(super) struct Questions {
 }
 
 impl Questions {
-    /// Asks for a quantity, with no parameters.
-    pub(super) async fn ask(&self, method: &str, id: u64) -> Result<u64, Failure> {
+    /// Asks for a quantity, with no parameters. The connection ends with the last question: kept for the next tick, it
+    /// would be stale by then, and those of thousands of nodes would be more than a process may have.
+    pub(super) async fn ask(&self, method: &str, id: u64, is_last: bool) -> Result<u64, Failure> {
         let body = format!(r#"{{"jsonrpc":"2.0","id":{id},"method":"{method}","params":[]}}"#);
         let request = self.client.post(&self.url).header("host", &self.host).header("content-type", "application/json");
+        let request = if is_last { request.header("connection", "close") } else { request };
         let mut response = request.body(body).send().await.map_err(classify)?;
         let status = response.status();
         if status.is_redirection() {

@@ -42,7 +42,15 @@ pub(crate) enum Fate {
 /// Gives others a turn, once.
 pub(crate) async fn turn() {
     let mut waited = false;
-    poll_fn(|_| if std::mem::replace(&mut waited, true) { Poll::Ready(()) } else { Poll::Pending }).await;
+    poll_fn(|context| {
+        if std::mem::replace(&mut waited, true) {
+            return Poll::Ready(());
+        }
+        // Who waits for several at once looks only at those that said they can go on.
+        context.waker().wake_by_ref();
+        Poll::Pending
+    })
+    .await;
 }
 
 impl Edges {

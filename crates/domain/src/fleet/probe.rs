@@ -45,8 +45,8 @@ pub struct Answer {
 pub enum Failure {
     /// No complete answer in time.
     Timeout,
-    /// No complete answer in time, but the prober itself was kept from working meanwhile, so that this says nothing about
-    /// the node.
+    /// No complete answer, but the prober itself was kept from working meanwhile or could open no more connections, so
+    /// that this says nothing about the node.
     Starved,
     /// Nobody listens there.
     Refused,
@@ -83,7 +83,7 @@ impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Timeout => f.write_str("no answer in time"),
-            Self::Starved => f.write_str("the prober was too slow to tell"),
+            Self::Starved => f.write_str("the prober was too busy to tell"),
             Self::Refused => f.write_str("connection refused"),
             Self::Dns => f.write_str("name does not resolve"),
             Self::ForbiddenAddress(ip) => write!(f, "name resolves to the link-local address {ip}"),
