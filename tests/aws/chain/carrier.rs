@@ -2,10 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use nodeweir_emulator::{Function, FunctionError};
+use nodeweir_emulator::events::{Place, fits, stream_batch};
+use nodeweir_emulator::{Function, FunctionError, Stream};
 use serde_json::{Value, json};
 
-use crate::events::{deployment_changed, fits, object_created, scheduled, stream_record};
 use crate::world::World;
 
 /// What was carried, by which function was called for it.
@@ -15,10 +15,18 @@ pub(crate) struct Carried {
     pub(crate) rollouts: usize,
 }
 
+/// A table's stream that is carried to `publish`.
+struct Mapping {
+    stream: Stream,
+    /// Which records are; all if there is no pattern.
+    patterns: Vec<Value>,
+    /// A batch that has to be sent again, before any later one.
+    again: Vec<Value>,
+}
+
 /// Carries events, and remembers how far it came.
 pub(crate) struct Carrier {
-    /// Of each mapping: its stream, its patterns, and where in the stream to go on.
-    mappings: Vec<(String, Vec<Value>, String)>,
+    mappings: Vec<Mapping>,
     /// Patterns of the rules that call `rollout`.
     rules: Vec<Value>,
     /// The object's version and the deployment that were told of.
@@ -34,14 +42,15 @@ impl Carrier {
             world.client.send("lambda", "GET", "/2015-03-31/event-source-mappings/", &[], "").await.unwrap().json();
         let mut mappings = Vec::new();
         for mapping in told["EventSourceMappings"].as_array().unwrap() {
-            let stream = mapping["EventSourceArn"].as_str().unwrap().to_owned();
+            let table = mapping["EventSourceArn"].as_str().unwrap().split('/').nth(1).unwrap();
             assert!(mapping["FunctionArn"].as_str().unwrap().contains(&world.outputs["PublishFunction"]), "{mapping}");
             assert_eq!(mapping["FunctionResponseTypes"], json!(["ReportBatchItemFailures"]));
             let filters = mapping["FilterCriteria"]["Filters"].as_array().cloned().unwrap_or_default();
             let patterns =
                 filters.iter().map(|filter| serde_json::from_str(filter["Pattern"].as_str().unwrap()).unwrap());
-            let iterator = iterator(world, &stream).await;
-            mappings.push((stream, patterns.collect(), iterator));
+            let patterns = patterns.collect();
+            let stream = Stream::of_table(&world.client, table).await;
+            mappings.push(Mapping { stream, patterns, again: Vec::new() });
         }
         assert_eq!(mappings.len(), 3, "the streams of three tables");
         let names = world.json("events", "AWSEvents.ListRules", &json!({})).await;
@@ -68,38 +77,38 @@ impl Carrier {
 
     async fn carry(&mut self, world: &World) -> Carried {
         let mut carried = Carried::default();
-        for (stream, patterns, iterator) in &mut self.mappings {
-            let body = json!({"ShardIterator": iterator});
-            let told = world.json("dynamodb", "DynamoDBStreams_20120810.GetRecords", &body).await;
-            let chosen = |record: &&Value| patterns.is_empty() || patterns.iter().any(|pattern| fits(pattern, record));
-            let records = told["Records"].as_array().unwrap().iter().filter(chosen);
-            let records: Vec<Value> = records.map(|record| stream_record(record, stream)).collect();
-            if !records.is_empty() {
-                carried.publishes += 1;
-                let answer = world.publish.invoke(json!({"Records": records})).await;
-                let failures = answer.as_ref().ok().and_then(|answer| answer["batchItemFailures"].as_array());
-                if failures.is_none_or(|failures| !failures.is_empty()) {
-                    self.again += 1;
-                    continue;
-                }
+        for mapping in &mut self.mappings {
+            let mut records = std::mem::take(&mut mapping.again);
+            let chosen = |record: &Value| {
+                mapping.patterns.is_empty() || mapping.patterns.iter().any(|pattern| fits(pattern, record))
+            };
+            records.extend(mapping.stream.new_records().await.into_iter().filter(chosen));
+            if records.is_empty() {
+                continue;
             }
-            told["NextShardIterator"].as_str().unwrap().clone_into(iterator);
+            carried.publishes += 1;
+            let answer = world.publish.invoke(stream_batch(mapping.stream.arn(), &records)).await;
+            let failures = answer.as_ref().ok().and_then(|answer| answer["batchItemFailures"].as_array());
+            if failures.is_none_or(|failures| !failures.is_empty()) {
+                self.again += 1;
+                mapping.again = records;
+            }
         }
-        let account = world.aws.account();
+        let place = place(world);
         let object = world.published().await.map(|(etag, _)| etag);
         if object.is_some() && object != self.object {
             let etag = object.clone().unwrap_or_default();
-            let event = object_created(account, &world.outputs["Bucket"], "revision.conf", &etag);
+            let event = place.object_created(&world.outputs["Bucket"], "revision.conf", &etag, 1);
             carried.rollouts += self.tell(world, &event).await;
             self.object = object;
         }
         let deployment = world.deployment().await;
         if deployment != self.deployment {
             let service = format!(
-                "arn:aws:ecs:eu-central-1:{account}:service/{}/{}",
-                world.outputs["Cluster"], world.outputs["Service"]
+                "arn:aws:ecs:eu-central-1:{}:service/{}/{}",
+                place.account, world.outputs["Cluster"], world.outputs["Service"]
             );
-            let event = deployment_changed(account, &service, &deployment, "SERVICE_DEPLOYMENT_COMPLETED");
+            let event = place.deployment_changed(&service, &deployment, "SERVICE_DEPLOYMENT_COMPLETED");
             carried.rollouts += self.tell(world, &event).await;
             self.deployment = deployment;
         }
@@ -114,18 +123,13 @@ impl Carrier {
     }
 }
 
-async fn iterator(world: &World, stream: &str) -> String {
-    let body = json!({"StreamArn": stream});
-    let told = world.json("dynamodb", "DynamoDBStreams_20120810.DescribeStream", &body).await;
-    let shard = &told["StreamDescription"]["Shards"][0]["ShardId"];
-    let body = json!({"StreamArn": stream, "ShardId": shard, "ShardIteratorType": "TRIM_HORIZON"});
-    let told = world.json("dynamodb", "DynamoDBStreams_20120810.GetShardIterator", &body).await;
-    told["ShardIterator"].as_str().unwrap().to_owned()
+fn place(world: &World) -> Place<'_> {
+    Place { account: world.aws.account(), region: "eu-central-1", time: "2026-11-21T12:00:00Z" }
 }
 
 /// A run by the schedule.
 pub(crate) async fn run(world: &World, function: &Function) -> Result<Value, FunctionError> {
-    function.invoke(scheduled(world.aws.account())).await
+    function.invoke(place(world).scheduled()).await
 }
 
 /// What a function printed as metrics since a line, by name and, where there are some, network and node.

@@ -11,7 +11,6 @@
 
 mod carrier;
 mod chain;
-mod events;
 mod faults;
 mod operators;
 mod template;

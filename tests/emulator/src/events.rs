@@ -30,6 +30,13 @@ impl Place<'_> {
         })
     }
 
+    /// What a schedule sends, unless it was given another input.
+    pub fn scheduled(&self) -> Value {
+        let mut event = self.event("aws.scheduler", "Scheduled Event", "", &json!({}));
+        event["resources"] = json!([]);
+        event
+    }
+
     /// `Object Created`, as S3 sends it by `EventBridge`. The `ETag` may have its quotes; the event has none.
     pub fn object_created(&self, bucket: &str, key: &str, etag: &str, size: usize) -> Value {
         let detail = json!({
