@@ -1,6 +1,6 @@
 //! From a node to a deployment, and nothing more on the next tick.
 
-use nodeweir_emulator::On;
+use nodeweir_emulator::{Moto, On};
 use serde_json::json;
 
 use crate::carrier::{Carried, Carrier, metrics, run};
@@ -133,7 +133,7 @@ async fn shorter_intervals_are_ticks_within_one_invocation() {
     let text = config(&network("ethereum", leader.port), more);
     // Less time than a minute, so that a test ends: it stops when no other tick fits.
     let short = |setting: &mut nodeweir_emulator::Setting| setting.timeout = std::time::Duration::from_secs(9);
-    let world = World::deploy_with(&text, short).await;
+    let world = World::deploy_with(Moto::shared(), &text, short).await;
     run(&world, &world.probe).await.unwrap();
     let ticks = world.aws.count(&On::call("dynamodb", "PutItem").about(&world.outputs["HealthTable"]));
     assert!((2..=18).contains(&ticks), "{ticks} writes");

@@ -148,14 +148,15 @@ async fn a_batch_of_a_stream_is_sent_again() {
 #[tokio::test]
 async fn publish_and_rollout_race_themselves() {
     let mut scene = Scene::new().await;
-    let twin = scene.world.twin().await;
+    let publish = scene.world.twin("PublishFunction", |_| {}).await;
+    let rollout = scene.world.twin("RolloutFunction", |_| {}).await;
     for _ in 0..5 {
         scene.change().await;
-        let (one, other) = tokio::join!(run(&scene.world, &scene.world.publish), run(&scene.world, &twin[0]));
+        let (one, other) = tokio::join!(run(&scene.world, &scene.world.publish), run(&scene.world, &publish));
         let published = [one, other].map(|told| told.unwrap()["published"].as_bool().unwrap());
         assert!(published.contains(&true), "{published:?}");
         let before = scene.world.deployment().await;
-        let (one, other) = tokio::join!(run(&scene.world, &scene.world.rollout), run(&scene.world, &twin[1]));
+        let (one, other) = tokio::join!(run(&scene.world, &scene.world.rollout), run(&scene.world, &rollout));
         let told = [one, other].map(|told| told.unwrap()["outcome"].as_str().unwrap().to_owned());
         assert_eq!(told.iter().filter(|told| *told == "started").count(), 1, "{told:?}");
         assert_ne!(scene.world.deployment().await, before);

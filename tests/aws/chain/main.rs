@@ -12,6 +12,7 @@
 mod carrier;
 mod chain;
 mod faults;
+mod large;
 mod operators;
 mod template;
 mod world;

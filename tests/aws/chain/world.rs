@@ -49,12 +49,12 @@ fn good(reply: std::io::Result<Reply>) -> Reply {
 impl World {
     /// Deploys the template and the programs, with this configuration.
     pub(crate) async fn deploy(config: &str) -> Self {
-        Self::deploy_with(config, |_| {}).await
+        Self::deploy_with(Moto::shared(), config, |_| {}).await
     }
 
-    /// The same; `change` may change how the functions run.
-    pub(crate) async fn deploy_with(config: &str, change: impl Fn(&mut Setting)) -> Self {
-        let aws = Proxy::start(Moto::shared());
+    /// The same in an emulator of the caller's; `change` may change how the functions run.
+    pub(crate) async fn deploy_with(moto: &Moto, config: &str, change: impl Fn(&mut Setting)) -> Self {
+        let aws = Proxy::start(moto);
         let client = aws.client();
         let mut own = external(&client).await;
         own.push((ACCOUNT, aws.account().to_owned()));
@@ -63,16 +63,9 @@ impl World {
         let outputs = deploy(&client, &own.text(template::text())).await;
         let folder = tempfile::tempdir().unwrap();
         fs::write(folder.path().join("config.yml"), own.text(config)).unwrap();
-        let mut functions = Vec::new();
-        for (flow, program) in [
-            ("Probe", env!("CARGO_BIN_EXE_probe")),
-            ("Publish", env!("CARGO_BIN_EXE_publish")),
-            ("Rollout", env!("CARGO_BIN_EXE_rollout")),
-        ] {
-            let name = &outputs[&format!("{flow}Function")];
-            functions.push(function(&client, &aws, name, Path::new(program), folder.path(), &change).await);
-        }
-        let [probe, publish, rollout] = <[Function; 3]>::try_from(functions).unwrap();
+        let make = async |output: &str| function(&client, &aws, &outputs, output, folder.path(), &change).await;
+        let (probe, publish) = (make("ProbeFunction").await, make("PublishFunction").await);
+        let rollout = make("RolloutFunction").await;
         let (name, program) = (&outputs["ProbeFunction"], probe.clone());
         aws.on_invoke(name, move |event| {
             let program = program.clone();
@@ -212,11 +205,18 @@ async fn deploy(client: &Client, template: &str) -> BTreeMap<String, String> {
 async fn function(
     client: &Client,
     aws: &Proxy,
-    name: &str,
-    program: &Path,
+    outputs: &BTreeMap<String, String>,
+    output: &str,
     folder: &Path,
     change: impl Fn(&mut Setting),
 ) -> Function {
+    let name = &outputs[output];
+    let program = Path::new(match output {
+        "ProbeFunction" => env!("CARGO_BIN_EXE_probe"),
+        "PublishFunction" => env!("CARGO_BIN_EXE_publish"),
+        "RolloutFunction" => env!("CARGO_BIN_EXE_rollout"),
+        other => panic!("no program for {other}"),
+    });
     let path = format!("/2015-03-31/functions/{name}/configuration");
     let told = good(client.send("lambda", "GET", &path, &[], "").await).json();
     let mut setting = Setting::new(name, program, &aws.url());
@@ -230,17 +230,23 @@ async fn function(
     Function::new(setting)
 }
 
+/// A node that knows nothing but the chain's id and a head, at every address of this machine.
+pub(crate) async fn head(head: u64) -> u16 {
+    use axum::{Json, Router, routing::post};
+    let answer = move |Json(call): Json<Value>| async move {
+        let result = if call["method"] == "eth_chainId" { crate::nodes::CHAIN } else { head };
+        Json(json!({"jsonrpc": "2.0", "id": call["id"], "result": format!("{result:#x}")}))
+    };
+    let listener = tokio::net::TcpListener::bind("0.0.0.0:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    tokio::spawn(axum::serve(listener, Router::new().route("/", post(answer))).into_future());
+    port
+}
+
 impl World {
-    /// The functions `publish` and `rollout` once more, as Lambda runs them when one is busy.
-    pub(crate) async fn twin(&self) -> [Function; 2] {
-        let mut twins = Vec::new();
-        for (output, program) in
-            [("PublishFunction", env!("CARGO_BIN_EXE_publish")), ("RolloutFunction", env!("CARGO_BIN_EXE_rollout"))]
-        {
-            let name = &self.outputs[output];
-            twins.push(function(&self.client, &self.aws, name, Path::new(program), self.folder.path(), |_| {}).await);
-        }
-        <[Function; 2]>::try_from(twins).unwrap()
+    /// One of the functions once more, by its output: as Lambda runs it when the other is busy, or changed.
+    pub(crate) async fn twin(&self, output: &str, change: impl Fn(&mut Setting)) -> Function {
+        function(&self.client, &self.aws, &self.outputs, output, self.folder.path(), change).await
     }
 
     /// `cdk deploy` once more, of the same.

@@ -17,8 +17,12 @@ use super::api::{Api, Outcome};
 use super::quota::Group;
 use super::{FunctionError, Quota, Setting};
 
-/// Of util-linux.
+/// Both of util-linux.
 const SETPRIV: &str = "/usr/bin/setpriv";
+const PRLIMIT: &str = "/usr/bin/prlimit";
+
+/// Files and connections that a function may have open.
+const FILES: u32 = 1024;
 
 /// The process, if it runs: shared with whoever may want to kill it.
 pub(super) type Process = Arc<Mutex<Option<Pid>>>;
@@ -43,6 +47,7 @@ impl Instance {
         // The kernel ends it with the thread that starts it, which is one of this crate's own and lasts to the end: so it
         // does not outlive a test that is killed.
         words.extend([SETPRIV, "--pdeathsig", "KILL", "--"].map(OsString::from));
+        words.extend([PRLIMIT.into(), format!("--nofile={FILES}:{FILES}").into()]);
         words.push(setting.program.clone().into());
         let child = Command::new(&words[0])
             .args(&words[1..])
