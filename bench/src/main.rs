@@ -1,9 +1,10 @@
-//! How fast Nodeweir is. `cargo run --release -p nodeweir-bench` measures the control path, with `-- gate` the gate;
-//! `bench/README.md` says how.
+//! How fast Nodeweir is. `cargo run --release -p nodeweir-bench` measures the control path, with `-- gate` the gate, with
+//! `-- functions` the functions on AWS; `bench/README.md` says how.
 
 #![expect(clippy::cast_precision_loss, reason = "counts here are far below 2^52, and are shown rounded")]
 
 mod decide;
+mod functions;
 mod gate;
 mod nodes;
 mod process;
@@ -19,6 +20,10 @@ fn main() -> anyhow::Result<()> {
     match words.as_slice() {
         ["gate"] => gate::measure(None),
         ["gate", part] => gate::measure(Some(part)),
+        ["functions"] => {
+            println!("{}", tokio::runtime::Runtime::new()?.block_on(functions::measure())?);
+            Ok(())
+        }
         [gate::BE_GATE, words @ ..] => gate::be(words),
         _ => control_path(),
     }

@@ -11,13 +11,21 @@ pub(crate) const NETWORKS: usize = 20;
 
 /// Every network, its leader at `leader(index)`.
 pub(crate) fn config(leader: impl Fn(usize) -> String) -> anyhow::Result<Config> {
+    Ok(Config::read(&config_text(leader, &json!({})))?)
+}
+
+/// The same as a file, with more sections. JSON is YAML.
+pub(crate) fn config_text(leader: impl Fn(usize) -> String, more: &Value) -> String {
     let network = |index| {
         let leader = json!({"name": "leader", "url": leader(index)});
         (network(index), json!({"chain_id": 1, "block_time": "12s", "leader": leader}))
     };
     let networks: Map<_, _> = (0..NETWORKS).map(network).collect();
-    // JSON is YAML.
-    Ok(Config::read(&json!({"default_network": self::network(0), "networks": networks}).to_string())?)
+    let mut all = json!({"default_network": self::network(0), "networks": networks});
+    for (section, value) in more.as_object().into_iter().flatten() {
+        all[section] = value.clone();
+    }
+    all.to_string()
 }
 
 pub(crate) fn network(index: usize) -> String {
