@@ -21,6 +21,7 @@ mod cases {
 }
 mod emulator;
 mod object;
+mod secrets;
 mod service;
 mod store;
 

@@ -1,14 +1,19 @@
 //! The published object in S3.
 
+use aws_config::SdkConfig;
 use aws_sdk_s3::Client;
 use nodeweir_aws::{KEY, S3Object};
 use nodeweir_control::edges::PublishedObject as _;
+use nodeweir_emulator::{Answer, Fault, Moto, On, Proxy};
 
-use crate::emulator::{name, sdk};
+use crate::emulator::{name, sdk, sdk_at};
 
 async fn bucket() -> (Client, String) {
-    let sdk = sdk().await;
-    let client = Client::from_conf(aws_sdk_s3::config::Builder::from(&sdk).force_path_style(true).build());
+    bucket_at(&sdk().await).await
+}
+
+async fn bucket_at(sdk: &SdkConfig) -> (Client, String) {
+    let client = Client::from_conf(aws_sdk_s3::config::Builder::from(sdk).force_path_style(true).build());
     let bucket = name("bucket");
     let place = aws_sdk_s3::types::BucketLocationConstraint::EuCentral1;
     let place = aws_sdk_s3::types::CreateBucketConfiguration::builder().location_constraint(place).build();
@@ -33,6 +38,19 @@ async fn only_who_knows_what_is_there_may_replace_it() {
     assert!(!object.put(Some(&etag), "three").await.unwrap(), "it is gone");
     assert_eq!(object.get().await.unwrap(), None);
     assert!(object.put(None, "three").await.unwrap());
+}
+
+/// S3 says so when another write is on its way; moto never does.
+#[tokio::test]
+async fn a_write_beside_another_is_a_race_that_was_lost() {
+    let aws = Proxy::start(Moto::shared());
+    let sdk = sdk_at(&aws.url()).await;
+    let (_, bucket) = bucket_at(&sdk).await;
+    let object = S3Object::new(&sdk, bucket);
+    aws.fault(On::call("s3", "PutObject"), Fault::Instead(Answer::error(409, "ConditionalRequestConflict")));
+    assert!(!object.put(None, "one").await.unwrap());
+    aws.heal();
+    assert!(object.put(None, "one").await.unwrap());
 }
 
 #[tokio::test]

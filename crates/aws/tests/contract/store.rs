@@ -11,6 +11,7 @@ use aws_sdk_dynamodb::types::{
 use nodeweir_aws::{DynamoStore, Tables};
 use nodeweir_domain::fleet::judge::{NodeSeen, Seen};
 use nodeweir_domain::name::NodeName;
+use nodeweir_emulator::{Fault, Moto, On, Proxy};
 use nodeweir_store::{FleetStore as _, StoreError, Written};
 use serde_json::json;
 
@@ -26,8 +27,11 @@ pub(crate) struct Fresh {
 
 impl Fresh {
     pub(crate) async fn new() -> Self {
-        let (sdk, tables) =
-            (sdk().await, Tables { nodes: name("nodes"), health: name("health"), history: name("history") });
+        Self::at(sdk().await).await
+    }
+
+    async fn at(sdk: SdkConfig) -> Self {
+        let tables = Tables { nodes: name("nodes"), health: name("health"), history: name("history") };
         let fresh = Self { sdk, tables };
         for (table, keys) in [
             (&fresh.tables.nodes, ["network", "node"]),
@@ -187,6 +191,26 @@ async fn a_long_revision_is_kept_in_parts_and_goes_with_them() {
     assert!(rows.len() > 3, "{} rows", rows.len());
     store.record_revision(&revision(5_000)).await.unwrap();
     assert_eq!(fresh.rows(&fresh.tables.history).await.len(), 2, "the row and the text of the newest");
+}
+
+/// DynamoDB leaves writes of a batch undone when it is busy.
+#[tokio::test]
+async fn what_a_batch_leaves_undone_is_written_all_the_same() {
+    let aws = Proxy::start(Moto::shared());
+    let fresh = Fresh::at(sdk_at(&aws.url()).await).await;
+    let store = fresh.store();
+    aws.fault(On::call("dynamodb", "BatchWriteItem").first(4), Fault::Unprocessed(7));
+    let events: Vec<_> = (0..60).map(event).collect();
+    store.record_events(&events).await.unwrap();
+    let mut found = store.events(100).await.unwrap();
+    found.reverse();
+    assert_eq!(found, events);
+
+    // It never gets to it: an error, and not silence.
+    aws.heal();
+    aws.fault(On::call("dynamodb", "BatchWriteItem"), Fault::Unprocessed(0));
+    let error = store.record_events(&events[..1]).await.unwrap_err();
+    assert!(error.to_string().contains("too busy"), "{error}");
 }
 
 #[tokio::test]
