@@ -52,9 +52,9 @@ export class Functions extends Construct {
       network: { vpc: network.vpc, subnets: network.subnets, groups: network.probeGroups },
       environment: tables,
       allow: [
-        { actions: dynamodb('Scan', 'Query', 'GetItem', 'PutItem'), resources: [nodes.tableArn] },
-        { actions: dynamodb('Scan', 'Query', 'GetItem', 'PutItem', 'DeleteItem'), resources: [health.tableArn] },
-        { actions: dynamodb('PutItem', 'BatchWriteItem'), resources: [history.tableArn] },
+        { actions: dynamodb('Scan', 'PutItem'), resources: [nodes.tableArn] },
+        { actions: dynamodb('Scan', 'GetItem', 'PutItem', 'DeleteItem'), resources: [health.tableArn] },
+        { actions: dynamodb('BatchWriteItem'), resources: [history.tableArn] },
         ...(secrets.length === 0 ? [] : [{ actions: ['secretsmanager:GetSecretValue'], resources: secrets }]),
       ],
       // Of less than a minute, one run has them all: the last tick begins before the minute ends.
@@ -75,7 +75,7 @@ export class Functions extends Construct {
         NODEWEIR_PROBE_FUNCTION: probe.function.functionName,
       },
       allow: [
-        { actions: dynamodb('Scan', 'Query'), resources: [nodes.tableArn, health.tableArn] },
+        { actions: dynamodb('Scan'), resources: [nodes.tableArn, health.tableArn] },
         {
           actions: dynamodb('GetItem', 'Query', 'PutItem', 'DeleteItem', 'BatchWriteItem'),
           resources: [history.tableArn],
@@ -106,10 +106,7 @@ export class Functions extends Construct {
         NODEWEIR_CLUSTER: service.cluster,
       },
       allow: [
-        {
-          actions: dynamodb('GetItem', 'Query', 'PutItem', 'UpdateItem', 'BatchWriteItem'),
-          resources: [history.tableArn],
-        },
+        { actions: dynamodb('GetItem', 'PutItem', 'BatchWriteItem'), resources: [history.tableArn] },
         { actions: ['s3:GetObject'], resources: [object] },
         list,
         { actions: ['ecs:DescribeServices', 'ecs:UpdateService'], resources: [service.arn] },

@@ -14,6 +14,7 @@ mod chain;
 mod faults;
 mod large;
 mod operators;
+mod permissions;
 mod template;
 mod world;
 

@@ -12,6 +12,7 @@ pub(crate) const STAGE: &str = "test";
 pub(crate) const ACCOUNT: &str = "123456789012";
 pub(crate) const LISTENER: &str =
     "arn:aws:elasticloadbalancing:eu-central-1:123456789012:listener/app/main/0123456789abcdef/fedcba9876543210";
+pub(crate) const SECRET: &str = "arn:aws:secretsmanager:eu-central-1:123456789012:secret:infura-AbCdEf";
 pub(crate) const VPC: &str = "vpc-0123456789abcdef0";
 pub(crate) const SUBNETS: [&str; 2] = ["subnet-0123456789abcdef0", "subnet-0123456789abcdef1"];
 pub(crate) const SECURITY_GROUPS: [&str; 2] = ["sg-0123456789abcdef0", "sg-0123456789abcdef1"];
@@ -24,6 +25,9 @@ pub(crate) fn config(networks: &str, more: &str) -> String {
         "default_network: ethereum
 networks:
 {networks}
+secrets:
+  INFURA_KEY:
+    hosts: [127.0.0.1]
 proxy:
   listen: 0.0.0.0:8080
 {more}
@@ -42,6 +46,8 @@ aws:
   image: {ACCOUNT}.dkr.ecr.eu-central-1.amazonaws.com/jsonrpc-proxy:0.1.0
   functions:
     architecture: x86_64
+  secrets:
+    INFURA_KEY: {SECRET}
 "
     )
 }

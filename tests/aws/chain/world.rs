@@ -9,7 +9,8 @@ use nodeweir_emulator::{Client, Function, Moto, Proxy, Reply, Setting};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use crate::template::{self, ACCOUNT, CLUSTER, LISTENER, SECURITY_GROUPS, STAGE, SUBNETS, VPC};
+use crate::permissions::enforce;
+use crate::template::{self, ACCOUNT, CLUSTER, LISTENER, SECRET, SECURITY_GROUPS, STAGE, SUBNETS, VPC};
 
 /// One stage.
 pub(crate) struct World {
@@ -40,7 +41,7 @@ pub(crate) fn between<'a>(text: &'a str, begin: &str, end: &str) -> Option<&'a s
     Some(text.split_once(begin)?.1.split_once(end)?.0)
 }
 
-fn good(reply: std::io::Result<Reply>) -> Reply {
+pub(crate) fn good(reply: std::io::Result<Reply>) -> Reply {
     let reply = reply.unwrap();
     assert!(reply.status < 300, "{}: {}", reply.status, reply.text());
     reply
@@ -57,6 +58,7 @@ impl World {
         let aws = Proxy::start(moto);
         let client = aws.client();
         let mut own = external(&client).await;
+        // Last, because ARNs have it too.
         own.push((ACCOUNT, aws.account().to_owned()));
         let own = Own(own);
         assets(&client, aws.account()).await;
@@ -157,8 +159,11 @@ async fn external(client: &Client) -> Vec<(&'static str, String)> {
     ];
     let told = good(client.form("elasticloadbalancing", "CreateListener", &listener).await).text();
     let listener = between(&told, "<ListenerArn>", "</ListenerArn>").unwrap();
-    let placeholders = [LISTENER, VPC, SUBNETS[0], SUBNETS[1], SECURITY_GROUPS[0], SECURITY_GROUPS[1]];
-    let own = [listener, vpc, subnets[0], subnets[1], group, group].map(str::to_owned);
+    let body = json!({"Name": "infura", "SecretString": "0123456789abcdef"});
+    let secret = good(client.json("secretsmanager", "secretsmanager.CreateSecret", &body).await).json();
+    let secret = secret["ARN"].as_str().unwrap();
+    let placeholders = [SECRET, LISTENER, VPC, SUBNETS[0], SUBNETS[1], SECURITY_GROUPS[0], SECURITY_GROUPS[1]];
+    let own = [secret, listener, vpc, subnets[0], subnets[1], group, group].map(str::to_owned);
     placeholders.into_iter().zip(own).collect()
 }
 
@@ -223,6 +228,7 @@ async fn function(
     folder.clone_into(&mut setting.folder);
     aws.account().clone_into(&mut setting.account);
     setting.timeout = Duration::from_secs(told["Timeout"].as_u64().unwrap());
+    enforce(client, aws, name, told["Role"].as_str().unwrap()).await;
     let variables = told["Environment"]["Variables"].as_object().unwrap();
     setting.environment =
         variables.iter().map(|(key, value)| (key.clone(), value.as_str().unwrap().to_owned())).collect();
@@ -239,7 +245,7 @@ pub(crate) async fn head(head: u64) -> u16 {
     };
     let listener = tokio::net::TcpListener::bind("0.0.0.0:0").await.unwrap();
     let port = listener.local_addr().unwrap().port();
-    tokio::spawn(axum::serve(listener, Router::new().route("/", post(answer))).into_future());
+    tokio::spawn(axum::serve(listener, Router::new().fallback(post(answer))).into_future());
     port
 }
 

@@ -35,5 +35,5 @@ mod stream;
 pub use client::{Client, Reply};
 pub use lambda::{Function, FunctionError, Quota, Setting};
 pub use moto::Moto;
-pub use proxy::{Answer, Call, Fault, Held, On, Proxy};
+pub use proxy::{Answer, Call, Fault, Held, On, Permission, Proxy};
 pub use stream::Stream;

@@ -36,6 +36,15 @@ impl Answer {
         }
     }
 
+    /// What the service called says to those who may not.
+    pub(super) fn denied(call: &Call) -> Self {
+        match call.protocol() {
+            Protocol::S3 | Protocol::Query => Self::error(403, "AccessDenied"),
+            Protocol::RestJson => Self::error(403, "AccessDeniedException"),
+            Protocol::Json => Self::error(400, "AccessDeniedException"),
+        }
+    }
+
     /// What the service called says when it is out of order.
     pub(super) fn failed(call: &Call) -> Self {
         let code = match call.service.as_str() {

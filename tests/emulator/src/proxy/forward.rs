@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 
 use super::answer::Answer;
 use super::call::Call;
+use super::permission;
 use super::rule::Fault;
 use super::{Callback, State};
 use crate::background::{self, respond};
@@ -22,6 +23,9 @@ impl State {
     pub(super) async fn answer(self: Arc<Self>, request: Request<Bytes>) -> Outcome {
         let call = Call::read(&request);
         let fault = self.note(&call);
+        if !self.is_permitted(&call) {
+            return Some(Answer::denied(&call).write(&call));
+        }
         match fault {
             None => self.serve(&call, request).await,
             Some(Fault::Refused) => None,
@@ -52,6 +56,11 @@ impl State {
             }
             Some(Fault::Unprocessed(done)) => self.partly(&call, request, done).await,
         }
+    }
+
+    fn is_permitted(&self, call: &Call) -> bool {
+        let mut granted = self.granted.lock().unwrap();
+        granted.get_mut(&call.by).is_none_or(|granted| permission::check(granted, call))
     }
 
     /// Counts the call, and finds what is to be done to it. Every rule that it matches counts it.

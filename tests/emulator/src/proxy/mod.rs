@@ -4,6 +4,7 @@
 mod answer;
 mod call;
 mod forward;
+mod permission;
 mod rule;
 
 use std::collections::BTreeMap;
@@ -18,9 +19,11 @@ use crate::background::Server;
 use crate::client::Client;
 use crate::lambda::FunctionError;
 use crate::moto::Moto;
+use permission::Granted;
 
 pub use answer::Answer;
 pub use call::Call;
+pub use permission::Permission;
 pub use rule::{Fault, Held, On};
 
 /// What runs a function that somebody invokes.
@@ -40,6 +43,8 @@ struct State {
     calls: Mutex<Vec<Call>>,
     rules: Mutex<Vec<Rule>>,
     functions: Mutex<BTreeMap<String, Callback>>,
+    /// Of callers that may not do all.
+    granted: Mutex<BTreeMap<String, Granted>>,
 }
 
 struct Rule {
@@ -64,6 +69,7 @@ impl Proxy {
             calls: Mutex::default(),
             rules: Mutex::default(),
             functions: Mutex::default(),
+            granted: Mutex::default(),
         });
         let shared = Arc::clone(&state);
         let server = Server::start(move |request| {
@@ -124,6 +130,19 @@ impl Proxy {
     /// From now on does nothing to any call. Those that wait go on waiting.
     pub fn heal(&self) {
         self.state.rules.lock().unwrap().clear();
+    }
+
+    /// From now on this caller may do only this; all else is denied to it.
+    pub fn permit(&self, caller: &str, permissions: impl IntoIterator<Item = Permission>) {
+        let granted = permissions.into_iter().map(|permission| (permission, false)).collect();
+        self.state.granted.lock().unwrap().insert(caller.to_owned(), granted);
+    }
+
+    /// What a caller was permitted and never did.
+    pub fn unused(&self, caller: &str) -> Vec<Permission> {
+        let granted = self.state.granted.lock().unwrap();
+        let granted = granted.get(caller).into_iter().flatten();
+        granted.filter(|(_, used)| !**used).map(|(permission, _)| permission.clone()).collect()
     }
 
     /// From now on runs this whenever the function of that name is invoked through the proxy; without it the answer is

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use nodeweir_emulator::events::deployment_in_progress;
-use nodeweir_emulator::{Answer, Fault, FunctionError, Moto, On, Proxy};
+use nodeweir_emulator::{Answer, Fault, FunctionError, Moto, On, Permission, Proxy};
 use serde_json::json;
 
 use crate::table;
@@ -195,4 +195,21 @@ async fn a_function_is_run_by_the_test() {
     let missing = invoke("other", &[], "{}").await;
     assert_eq!((missing.status, missing.header("x-amzn-errortype")), (404, Some("ResourceNotFoundException")));
     assert_eq!(aws.count(&On::call("lambda", "Invoke").about("probe")), 3);
+}
+
+#[tokio::test]
+async fn a_caller_may_do_what_it_was_permitted() {
+    let aws = with_table().await;
+    let permission =
+        |action: &str, resource: &str| Permission { action: action.to_owned(), resource: resource.to_owned() };
+    let [put, scan, other] =
+        [("dynamodb:PutItem", "t"), ("dynamodb:Scan", "t"), ("dynamodb:PutItem", "u")].map(|(a, r)| permission(a, r));
+    aws.permit("probe", [put, scan.clone(), other.clone()]);
+    let probe = aws.client().as_caller("probe");
+    assert_eq!(table::put(&probe, "a").await.unwrap().status, 200);
+    let denied = table::call(&probe, "GetItem", &json!({"TableName": "t", "Key": {"k": {"S": "a"}}})).await.unwrap();
+    assert_eq!(denied.status, 400);
+    assert!(denied.text().contains("AccessDeniedException"), "{}", denied.text());
+    assert_eq!(aws.unused("probe"), [other, scan]);
+    assert_eq!(table::keys(&aws.client()).await, ["a"], "others may do all");
 }
