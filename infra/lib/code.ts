@@ -28,7 +28,7 @@ export function checkBinaries(folder: string, architecture: Architecture): void 
       'The functions have not been built:',
       ...faults,
       'In the repository, run',
-      `  cargo lambda build -p nodeweir-lambdas --release ${BUILDS[architecture].flag}`,
+      `  cargo lambda build -p nodeweir-lambdas --release --locked ${BUILDS[architecture].flag}`,
       'or say with -c binaries=FOLDER where probe/bootstrap, publish/bootstrap and rollout/bootstrap are.',
     ].join('\n'),
   );

@@ -29,11 +29,13 @@ describe('binaries', () => {
         `${folder}/probe/bootstrap: not found`,
         `${folder}/rollout/bootstrap: not found`,
         'In the repository, run',
-        '  cargo lambda build -p nodeweir-lambdas --release --arm64',
+        '  cargo lambda build -p nodeweir-lambdas --release --locked --arm64',
         'or say with -c binaries=FOLDER where probe/bootstrap, publish/bootstrap and rollout/bootstrap are.',
       ].join('\n'),
     );
-    expect(() => checkBinaries(folder, 'x86_64')).toThrow('cargo lambda build -p nodeweir-lambdas --release --x86-64');
+    expect(() => checkBinaries(folder, 'x86_64')).toThrow(
+      'cargo lambda build -p nodeweir-lambdas --release --locked --x86-64',
+    );
   });
 
   test('for another machine would only fail when they run', () => {

@@ -6,9 +6,12 @@
 import ipaddress
 from urllib.parse import urlsplit
 
+from moto.awslambda.models import LambdaBackend
+from moto.cloudformation.exceptions import ValidationError
+from moto.cloudformation.models import ChangeSet
 from moto.cloudformation.parsing import get_model_map, get_name_type_map
 from moto.cloudformation.responses import CloudFormationResponse
-from moto.awslambda.models import LambdaBackend
+from moto.core.responses import ActionResult
 from moto.elbv2.models import FakeTargetGroup
 
 # moto has no such resources in CloudFormation: it leaves them out, and the whole stack fails if anything asks for an
@@ -91,12 +94,46 @@ def template_at(original):
     return fetch
 
 
+def update_termination_protection(self):
+    """moto has the property, but no call that changes it; the CDK makes that call."""
+    stack = self.cloudformation_backend.get_stack(self._get_param("StackName"))
+    stack.enable_termination_protection = self._get_bool_param("EnableTerminationProtection")
+    return ActionResult({"StackId": stack.stack_id})
+
+
+def unless_protected(original):
+    def delete_stack(self):
+        name = self._get_param("StackName")
+        for stack in self.cloudformation_backend.stacks.values():
+            if name in (stack.name, stack.stack_id) and stack.enable_termination_protection:
+                message = f"Stack [{stack.name}] cannot be deleted while TerminationProtection is enabled"
+                raise ValidationError(message=message)
+        return original(self)
+
+    return delete_stack
+
+
+def with_outputs(original):
+    """moto makes the resources of a change set and forgets the outputs."""
+
+    def apply(self):
+        original(self)
+        self.stack.template = self.template
+        self.stack._parse_template()
+        self.stack.output_map = self.stack._create_output_map()
+
+    return apply
+
+
 # moto makes both maps once and looks into them ever after.
 for name in STAND_INS:
     get_model_map()[name] = StandIn(name)
 get_name_type_map()["AWS::CloudWatch::Alarm"] = "AlarmName"
+ChangeSet.apply = with_outputs(ChangeSet.apply)
 FakeTargetGroup.get_cfn_attribute = target_group_attribute
 CloudFormationResponse._get_stack_from_s3_url = template_at(CloudFormationResponse._get_stack_from_s3_url)
+CloudFormationResponse.update_termination_protection = update_termination_protection
+CloudFormationResponse.delete_stack = unless_protected(CloudFormationResponse.delete_stack)
 
 
 def carried_by_the_tests(self, function_arn, items, event_source_arn):

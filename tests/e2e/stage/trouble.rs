@@ -51,6 +51,22 @@ async fn a_wrong_call_is_told_before_anything_is_asked() {
     assert_eq!(checked.json()["file"], "other.yml");
 }
 
+/// Of a configuration for AWS, what is missing there is told, and nothing about this machine.
+#[tokio::test]
+async fn a_configuration_is_checked_for_where_it_runs() {
+    let folder = tempfile::tempdir().unwrap();
+    let text = config("123456789012", "mode: reload");
+    let check = async |text: &str| {
+        fs::write(folder.path().join("config.dev.yml"), text).unwrap();
+        let mut command = nodeweir(folder.path(), NOWHERE);
+        command.args(["check", "config.dev.yml"]);
+        run(command).await
+    };
+    let right = check(&text).await.exits(0).says("on AWS: account 123456789012, eu-central-1, behind rpc.example.com");
+    assert!(!right.out.contains("state") && !right.out.contains("not found"), "{}", right.out);
+    check(&text.replace("gate: {enabled: false}\n", "")).await.exits(1).says("write `gate.enabled: false`");
+}
+
 #[tokio::test]
 async fn a_stack_that_is_not_there_is_told_with_where_it_was_looked_for() {
     let world = World::deployed().await;

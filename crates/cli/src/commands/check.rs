@@ -4,29 +4,68 @@ use std::path::Path;
 
 use anyhow::Result;
 use nodeweir_control::proxy::Program;
-use nodeweir_domain::config::{Gate, GateAddress, WhenAway};
-use nodeweir_domain::fleet::node::resolve;
+use nodeweir_domain::config::{Aws, Config, Gate, GateAddress, WhenAway};
+use nodeweir_domain::fleet::node::{SecretName, resolve};
 use nodeweir_domain::name::StageName;
 use serde_json::json;
 
 use crate::context::Context;
 use crate::output::{Outcome, Output, Tone};
 
+/// Where what the configuration describes runs, and what is missing there.
+struct Place {
+    /// For people, a line each.
+    lines: Vec<String>,
+    proxy: Option<String>,
+    warnings: Vec<String>,
+}
+
+impl Place {
+    fn here(context: &Context) -> Self {
+        let config = &context.config;
+        let value = |name: &SecretName| std::env::var(name.as_str()).ok();
+        let secrets = config.secrets.0.keys().filter_map(|name| resolve(&format!("${{{name}}}"), value).err());
+        let mut warnings: Vec<String> = secrets.map(|error| error.to_string()).collect();
+        let proxy = match Program::find(config.proxy.kind) {
+            Ok(program) => Some(program.to_string()),
+            Err(error) => {
+                warnings.push(error.to_string());
+                None
+            }
+        };
+        let shown = proxy.clone().unwrap_or_else(|| format!("{} (not found)", config.proxy.kind));
+        Self {
+            lines: vec![format!("state in {}", context.state.display()), format!("proxy: {shown}")],
+            proxy,
+            warnings,
+        }
+    }
+
+    /// On AWS, where nothing of this machine matters.
+    fn on_aws(config: &Config, aws: &Aws) -> Self {
+        let mut warnings = Vec::new();
+        if config.gate.enabled {
+            warnings.push(
+                "the gate keeps its keys in the folder of one machine, which tasks on AWS do not share: write \
+                 `gate.enabled: false`"
+                    .to_owned(),
+            );
+        }
+        let Aws { account, region, host, .. } = aws;
+        let lines = vec![
+            format!("on AWS: account {account}, {region}, behind {host}"),
+            format!("proxy: {}, in its image", config.proxy.kind),
+        ];
+        Self { lines, proxy: None, warnings }
+    }
+}
+
 pub(super) fn run(file: Option<&Path>, stage: Option<&StageName>, output: Output) -> Result<Outcome> {
     let context = Context::load(file, stage)?;
     let config = &context.config;
-    let mut warnings = Vec::new();
-    for name in config.secrets.0.keys() {
-        if let Err(error) = resolve(&format!("${{{name}}}"), |name| std::env::var(name.as_str()).ok()) {
-            warnings.push(error.to_string());
-        }
-    }
-    let proxy = match Program::find(config.proxy.kind) {
-        Ok(program) => Some(program.to_string()),
-        Err(error) => {
-            warnings.push(error.to_string());
-            None
-        }
+    let Place { lines, proxy, warnings } = match &config.aws {
+        Some(aws) => Place::on_aws(config, aws),
+        None => Place::here(&context),
     };
     let networks: Vec<_> = config.networks.iter().map(|(id, network)| json!({
         "network": id, "chain_id": network.chain_id, "leader": network.leader.name, "max_lag_blocks": network.max_lag_blocks,
@@ -43,8 +82,11 @@ pub(super) fn run(file: Option<&Path>, stage: Option<&StageName>, output: Output
             "enabled": gate.enabled, "listen": listen, "admin": gate.admin,
             "when_away": shown_when_away(gate.when_away).0, "cautions": cautions,
         });
+        let aws = config.aws.as_ref();
+        let aws = aws.map(|aws| json!({"account": aws.account, "region": aws.region, "host": aws.host}));
+        let state = aws.is_none().then_some(&context.state);
         output.value(&json!({
-            "file": context.file, "networks": networks, "proxy": proxy, "gate": gate, "state": context.state,
+            "file": context.file, "networks": networks, "proxy": proxy, "gate": gate, "state": state, "aws": aws,
             "warnings": warnings,
         }));
     } else {
@@ -56,8 +98,9 @@ pub(super) fn run(file: Option<&Path>, stage: Option<&StageName>, output: Output
                 network.chain_id, network.leader.name
             ));
         }
-        output.line(&format!("  state in {}", context.state.display()));
-        output.line(&format!("  proxy: {}", proxy.unwrap_or_else(|| format!("{} (not found)", config.proxy.kind))));
+        for line in lines {
+            output.line(&format!("  {line}"));
+        }
         output.line(&format!("  {}", describe(&config.gate)));
         for warning in warnings.iter().chain(&cautions) {
             output.line(&output.tone(Tone::Odd, &format!("  {warning}")));
