@@ -7,7 +7,7 @@ use aws_config::SdkConfig;
 use aws_sdk_ecs::Client;
 use aws_sdk_ecs::types::{Deployment, DeploymentRolloutState};
 use jiff::Timestamp;
-use nodeweir_control::edges::{EdgeError, Service, ServiceState, Started};
+use nodeweir_control::edges::{EdgeError, Service, ServiceState, Started, Tasks};
 use nodeweir_domain::fleet::revision::Revision;
 use nodeweir_store::Written;
 use serde::{Deserialize, Serialize};
@@ -73,13 +73,15 @@ impl EcsService {
         EdgeError::new(format!("{verb} service {} of ECS cluster {}", self.service, self.cluster), error)
     }
 
-    async fn deployments(&self) -> Result<Vec<Seen>, EdgeError> {
+    async fn deployments(&self) -> Result<(Vec<Seen>, Tasks), EdgeError> {
         let asked = self.client.describe_services().cluster(&self.cluster).services(&self.service).send().await;
         let told = asked.map_err(|error| self.error("asking for", &why(&error)))?;
         let Some(service) = told.services().iter().find(|service| service.status() == Some("ACTIVE")) else {
             return Err(self.error("asking for", &"there is no such service, or it is being removed"));
         };
-        Ok(service.deployments().iter().map(Seen::of).collect())
+        let [running, wanted] = [service.running_count(), service.desired_count()];
+        let [running, wanted] = [running, wanted].map(|count| u32::try_from(count).unwrap_or_default());
+        Ok((service.deployments().iter().map(Seen::of).collect(), Tasks { running, wanted }))
     }
 
     async fn last_start(&self) -> Result<(Option<Row>, Option<LastStart>), EdgeError> {
@@ -117,6 +119,7 @@ fn judge(deployments: &[Seen], start: Option<&LastStart>) -> ServiceState {
         last_start: (start.deployment.is_some() || mine.is_some()).then_some(start.at),
         // For as long as ECS remembers it; then it is tried again.
         rejected: failed.map(|one| (start.revision.clone(), format!("deployment {} failed: {}", one.id, one.why))),
+        tasks: None,
     }
 }
 
@@ -124,7 +127,8 @@ impl Service for EcsService {
     async fn state(&self) -> Result<ServiceState, EdgeError> {
         // Before the deployments: one that is noted after this makes the next start here overtaken.
         let (_, start) = self.last_start().await?;
-        Ok(judge(&self.deployments().await?, start.as_ref()))
+        let (deployments, tasks) = self.deployments().await?;
+        Ok(ServiceState { tasks: Some(tasks), ..judge(&deployments, start.as_ref()) })
     }
 
     async fn start(&self, seen: &ServiceState, revision: &Revision, _: &str) -> Result<Started, EdgeError> {

@@ -57,6 +57,17 @@ pub struct ServiceState {
     pub last_start: Option<Timestamp>,
     /// The name of a revision that could not be run, and why.
     pub rejected: Option<(String, String)>,
+    /// How many processes run it, where they are counted.
+    pub tasks: Option<Tasks>,
+}
+
+/// Processes of a service.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Tasks {
+    /// Those that run.
+    pub running: u32,
+    /// Those that there should be.
+    pub wanted: u32,
 }
 
 /// What became of starting a revision.

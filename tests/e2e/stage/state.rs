@@ -84,6 +84,15 @@ async fn a_deployment_on_its_way_degrades_nothing() {
 }
 
 #[tokio::test]
+async fn a_service_without_tasks_is_a_problem_though_all_nodes_are_well() {
+    let world = World::serving().await;
+    let none = Fault::changed(|told| told["services"][0]["desiredCount"] = 0.into());
+    world.aws.fault(services(), none);
+    world.run(&["status"]).await.exits(1).says("the ECS service is scaled to 0");
+    assert_eq!(world.status().await.value["runtime"]["tasks_wanted"], 0);
+}
+
+#[tokio::test]
 async fn a_revision_that_waits_says_for_what() {
     let world = World::with("mode: redeploy, min_interval: 1h").await;
     world.tick().await;

@@ -3,10 +3,10 @@
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
-use nodeweir_control::edges::{EdgeError, ServiceState};
+use nodeweir_control::edges::{EdgeError, ServiceState, Tasks};
 use nodeweir_domain::config::Config;
 use nodeweir_domain::name::{NetworkId, StageName};
-use nodeweir_domain::text::{show_duration, since};
+use nodeweir_domain::text::{counted, show_duration, since};
 use nodeweir_store::sqlite::Runtime;
 use serde::Serialize;
 
@@ -34,6 +34,10 @@ pub(crate) enum Running {
         in_progress: bool,
         /// When the last one began.
         last_start: Option<Timestamp>,
+        /// Tasks that run.
+        tasks_running: u32,
+        /// Tasks that there should be.
+        tasks_wanted: u32,
     },
 }
 
@@ -115,12 +119,27 @@ pub(super) fn of_stage(
                     problems.push(format!("{what}; look at {}", log_of(name, "rollout")))
                 }
             }
-            let ServiceState { running, rejected, in_progress, last_start, .. } = state;
-            Some(Running::Service { running, rejected, in_progress, last_start })
+            problems.extend(missing_tasks(&state));
+            let ServiceState { running, rejected, in_progress, last_start, tasks, .. } = state;
+            let (tasks_running, tasks_wanted) = tasks.map_or((0, 0), |tasks| (tasks.running, tasks.wanted));
+            Some(Running::Service { running, rejected, in_progress, last_start, tasks_running, tasks_wanted })
         }
     };
     let release = format!("`nodeweir --stage {name} rollback --release`");
     Kept { stage: Some(name.clone()), is_up: unwatched.is_none(), running, problems, notes, release }
+}
+
+/// Why nobody or too few answer, although the right revision runs.
+fn missing_tasks(state: &ServiceState) -> Option<String> {
+    let Tasks { running, wanted } = state.tasks?;
+    if wanted == 0 {
+        return Some(
+            "the ECS service is scaled to 0, so that no task answers requests: give it tasks again".to_owned(),
+        );
+    }
+    // A deployment starts and stops tasks; the alarm `tasks-below-desired` is for one that does not end.
+    let is_short = running < wanted && !state.in_progress;
+    is_short.then(|| format!("of {} that there should be, ECS runs {running}", counted(wanted.into(), "task")))
 }
 
 /// Which networks nobody looked at for too long.
@@ -231,6 +250,18 @@ mod tests {
             "Failed(\"revision 7-abc: deployment b failed: no memory",
         );
         check(5, &ServiceState { rejected: rejected("6-def"), ..state }, "OnItsWay");
+    }
+
+    #[test]
+    fn a_service_with_too_few_tasks_is_told() {
+        let said = |running, wanted, in_progress| {
+            let tasks = Some(Tasks { running, wanted });
+            missing_tasks(&ServiceState { tasks, in_progress, ..ServiceState::default() })
+        };
+        assert_eq!((said(2, 2, false), said(3, 2, false), said(1, 2, true)), (None, None, None));
+        assert!(said(0, 0, false).unwrap().contains("scaled to 0"));
+        assert_eq!(said(1, 2, false).unwrap(), "of 2 tasks that there should be, ECS runs 1");
+        assert_eq!(missing_tasks(&ServiceState::default()), None, "nobody counts");
     }
 
     #[test]

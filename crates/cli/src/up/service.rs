@@ -59,7 +59,7 @@ impl Service for LocalService {
         let running = self.supervisor.lock().await.running().await;
         let rejected = self.rejected.lock().await.clone();
         let starts = self.starts.load(Ordering::Acquire);
-        Ok(ServiceState { starts, running, in_progress: false, last_start: None, rejected })
+        Ok(ServiceState { starts, running, in_progress: false, last_start: None, rejected, tasks: None })
     }
 
     async fn start(&self, seen: &ServiceState, revision: &Revision, text: &str) -> Result<Started, EdgeError> {

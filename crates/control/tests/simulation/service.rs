@@ -50,6 +50,7 @@ impl State {
             in_progress: self.service.under_way.is_some() && !is_hidden,
             last_start: self.service.last_start.filter(|_| !is_hidden),
             rejected: self.service.rejected.clone(),
+            tasks: None,
         }
     }
 
