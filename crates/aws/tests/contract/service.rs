@@ -28,7 +28,9 @@ async fn of_two_who_saw_the_same_one_starts() {
     let ecs = || EcsService::new(fresh.sdk(), cluster.clone(), name.clone(), fresh.store());
     let (one, other) = (ecs(), ecs());
     let seen = one.state().await.unwrap();
-    assert_eq!(seen, ServiceState::default(), "nothing is known of the deployment that came with the service");
+    assert_eq!(seen.tasks.map(|tasks| tasks.wanted), Some(0));
+    let unknown = ServiceState { tasks: seen.tasks, ..ServiceState::default() };
+    assert_eq!(seen, unknown, "nothing is known of the deployment that came with the service");
     assert_eq!(one.start(&seen, &revision(1), "").await.unwrap(), Started::Yes);
     assert_eq!(other.start(&seen, &revision(2), "").await.unwrap(), Started::Overtaken);
     let seen = other.state().await.unwrap();
