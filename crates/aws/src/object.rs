@@ -4,7 +4,7 @@ use aws_config::SdkConfig;
 use aws_sdk_s3::Client;
 use aws_sdk_s3::error::SdkError;
 use aws_sdk_s3::primitives::ByteStream;
-use nodeweir_control::edges::{EdgeError, Etag, PublishedObject};
+use nodeweir_control::edges::{EdgeError, Etag, Looked, PublishedObject};
 
 use crate::connect::why;
 
@@ -33,15 +33,26 @@ impl S3Object {
 
 impl PublishedObject for S3Object {
     async fn get(&self) -> Result<Option<(Etag, String)>, EdgeError> {
-        let got = match self.client.get_object().bucket(&self.bucket).key(KEY).send().await {
+        Ok(match self.look(None).await? {
+            Looked::New(etag, text) => Some((etag, text)),
+            Looked::Nothing | Looked::Same => None,
+        })
+    }
+
+    async fn look(&self, seen: Option<&Etag>) -> Result<Looked, EdgeError> {
+        let get = self.client.get_object().bucket(&self.bucket).key(KEY);
+        let got = match get.set_if_none_match(seen.map(|Etag(etag)| etag.clone())).send().await {
             Ok(got) => got,
-            Err(SdkError::ServiceError(error)) if error.err().is_no_such_key() => return Ok(None),
+            Err(SdkError::ServiceError(error)) if error.err().is_no_such_key() => return Ok(Looked::Nothing),
+            Err(error) if error.raw_response().is_some_and(|raw| raw.status().as_u16() == 304) => {
+                return Ok(Looked::Same);
+            }
             Err(error) => return Err(self.error("reading", &why(&error))),
         };
         let etag = got.e_tag.ok_or_else(|| self.error("reading", &"the answer has no ETag"))?;
         let body = got.body.collect().await.map_err(|error| self.error("reading", &error))?;
         // Bytes that are no text are shown as such to the reader, who finds that they are no revision.
-        Ok(Some((Etag(etag), String::from_utf8_lossy(&body.into_bytes()).into_owned())))
+        Ok(Looked::New(Etag(etag), String::from_utf8_lossy(&body.into_bytes()).into_owned()))
     }
 
     async fn put(&self, seen: Option<&Etag>, text: &str) -> Result<bool, EdgeError> {

@@ -3,7 +3,7 @@
 use aws_config::SdkConfig;
 use aws_sdk_s3::Client;
 use nodeweir_aws::{KEY, S3Object};
-use nodeweir_control::edges::PublishedObject as _;
+use nodeweir_control::edges::{Looked, PublishedObject as _};
 use nodeweir_emulator::{Answer, Fault, Moto, On, Proxy};
 
 use crate::emulator::{name, sdk, sdk_at};
@@ -32,11 +32,17 @@ async fn only_who_knows_what_is_there_may_replace_it() {
     assert_eq!(text, "one");
     assert!(object.put(Some(&etag), "two").await.unwrap());
     assert!(!object.put(Some(&etag), "three").await.unwrap(), "it is another by now");
+    assert_eq!(
+        object.look(Some(&etag)).await.unwrap(),
+        Looked::New(object.get().await.unwrap().unwrap().0, "two".into())
+    );
     let (etag, text) = object.get().await.unwrap().unwrap();
     assert_eq!(text, "two");
+    assert_eq!(object.look(Some(&etag)).await.unwrap(), Looked::Same);
     client.delete_object().bucket(&bucket).key(KEY).send().await.unwrap();
     assert!(!object.put(Some(&etag), "three").await.unwrap(), "it is gone");
     assert_eq!(object.get().await.unwrap(), None);
+    assert_eq!(object.look(Some(&etag)).await.unwrap(), Looked::Nothing);
     assert!(object.put(None, "three").await.unwrap());
 }
 

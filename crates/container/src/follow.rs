@@ -1,0 +1,233 @@
+//! Keeps the proxy on what is published.
+
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, bail};
+use nodeweir_aws::{S3Object, connect};
+use nodeweir_control::edges::{Etag, Looked, PublishedObject};
+use nodeweir_control::folder::FolderObject;
+use nodeweir_control::proxy::{ApplyError, Line, Program, Settings as ProxySettings, Source, Supervisor};
+use nodeweir_domain::config::Config;
+use nodeweir_domain::fleet::node::SecretName;
+use nodeweir_domain::fleet::revision::Revision;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::mpsc;
+use tokio::time::{Instant, sleep_until, timeout};
+use tracing::{error, info, warn};
+
+use crate::builtin;
+use crate::settings::{Published, Settings};
+
+/// Between two looks at what is published, and by how much of it each one differs: many tasks do not ask together.
+const LOOK: Duration = Duration::from_secs(3);
+const JITTER: f64 = 0.2;
+/// How long a look may take, and the first one: then a start begins with something else.
+const ANSWER: Duration = Duration::from_secs(10);
+const FIRST_ANSWER: Duration = Duration::from_secs(2);
+/// Between two looks after the log of what was used.
+const UPKEEP: Duration = Duration::from_secs(1);
+/// Restarts in a row that come to nothing before the container gives up: with their pauses, a minute.
+const RESTARTS: u32 = 7;
+/// Lines of the proxy that wait to be printed.
+const LINES: usize = 4096;
+
+struct Follower<O> {
+    config: Config,
+    published: O,
+    supervisor: Supervisor,
+    /// What was looked at last and needs no second look: it runs, or never can.
+    seen: Option<Etag>,
+    /// Whether anything was ever run.
+    is_begun: bool,
+    /// How often in a row it could not be looked at.
+    failures: u32,
+    /// How often something published was refused.
+    refused: u64,
+}
+
+/// Runs until it is told to stop. Errs when the proxy cannot be kept running.
+pub(crate) async fn run(settings: Settings) -> Result<()> {
+    info!(published = ?settings.published, state = %settings.state.display(), "starting");
+    match settings.published.clone() {
+        Published::Bucket(bucket) => follow(settings, S3Object::new(&connect(None).await, bucket)).await,
+        Published::Folder(folder) => {
+            let object = FolderObject::open(&folder)?;
+            follow(settings, object).await
+        }
+    }
+}
+
+async fn follow<O: PublishedObject>(settings: Settings, published: O) -> Result<()> {
+    let Settings { config, state, .. } = settings;
+    let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    let program = Program::find(config.proxy.kind)?;
+    let (to, lines) = mpsc::channel(LINES);
+    let printer = tokio::spawn(print(lines));
+    let proxy = ProxySettings::from(&config.proxy);
+    let value = |name: &SecretName| std::env::var(name.as_str()).ok();
+    let supervisor = Supervisor::new(program, state.join("proxy"), proxy, value, to)?;
+    let mut follower = Follower { config, published, supervisor, seen: None, is_begun: false, failures: 0, refused: 0 };
+    let ended = tokio::select! {
+        ended = follower.keep() => ended,
+        _ = terminate.recv() => Ok(()),
+        _ = interrupt.recv() => Ok(()),
+    };
+    info!("stopping: no new requests, and those in flight are finished");
+    let mut supervisor = follower.supervisor;
+    let stopped = tokio::select! {
+        stopped = supervisor.stop() => stopped,
+        _ = terminate.recv() => supervisor.stop_now().await,
+        _ = interrupt.recv() => supervisor.stop_now().await,
+    };
+    match stopped {
+        Ok(stopped) => info!(how = ?stopped, "the proxy has stopped"),
+        Err(error) => error!(%error, "the proxy was not stopped in order"),
+    }
+    drop(supervisor);
+    let _ = printer.await;
+    ended
+}
+
+impl<O: PublishedObject> Follower<O> {
+    async fn keep(&mut self) -> Result<()> {
+        let (mut look, mut upkeep) = (Instant::now(), Instant::now());
+        let (mut restart, mut restarts) = (None, 0);
+        loop {
+            tokio::select! {
+                () = sleep_until(look) => {
+                    self.look().await;
+                    look = Instant::now() + pause();
+                }
+                () = sleep_until(upkeep) => {
+                    if let Err(error) = self.supervisor.upkeep() {
+                        warn!(%error, "the log of what was used cannot be looked after");
+                    }
+                    upkeep = Instant::now() + UPKEEP;
+                }
+                exited = self.supervisor.exited(), if restart.is_none() => {
+                    warn!("{exited}");
+                    let pause = self.supervisor.pause();
+                    // The first of a new row waits for nothing.
+                    restarts = if pause.is_zero() { 1 } else { restarts + 1 };
+                    if restarts > RESTARTS {
+                        bail!("{} does not stay up, although it was started {RESTARTS} times in a row", exited.kind);
+                    }
+                    restart = Some(Instant::now() + pause);
+                }
+                () = sleep_until(restart.unwrap_or(look)), if restart.is_some() => {
+                    restart = None;
+                    match self.supervisor.restart().await {
+                        Ok(()) => info!("the proxy was started again"),
+                        Err(error) => error!(%error, "the proxy cannot be started"),
+                    }
+                }
+            }
+        }
+    }
+
+    /// Looks at what is published, and has the proxy run it if it is new. As long as nothing runs at all, something else
+    /// is tried instead: what ran well last, or the leaders.
+    async fn look(&mut self) {
+        let patience = if self.is_begun { ANSWER } else { FIRST_ANSWER };
+        match timeout(patience, self.published.look(self.seen.as_ref())).await {
+            Ok(Ok(looked)) => {
+                if self.failures > 0 {
+                    info!("what is published can be read again");
+                    self.failures = 0;
+                }
+                if let Looked::New(etag, text) = looked {
+                    self.take(etag, &text).await;
+                }
+            }
+            Ok(Err(error)) => self.fail(&error.to_string()),
+            Err(_) => self.fail("there is no answer in time"),
+        }
+        if !self.is_begun {
+            self.begin().await;
+        }
+    }
+
+    /// Told less and less often: what runs goes on.
+    fn fail(&mut self, why: &str) {
+        self.failures = self.failures.saturating_add(1);
+        if self.failures.is_power_of_two() {
+            warn!(failures = self.failures, why, "what is published cannot be read; what runs goes on");
+        }
+    }
+
+    async fn begin(&mut self) {
+        if let Some((name, text)) = self.supervisor.last_good() {
+            match self.supervisor.apply(&name, &text).await {
+                Ok(()) => {
+                    self.is_begun = true;
+                    return info!(revision = name, "runs what ran well last");
+                }
+                Err(error) => warn!(revision = name, %error, "what ran well last does not run"),
+            }
+        }
+        let builtin = builtin::revision(&self.config);
+        match self.supervisor.apply(&builtin.name(), &builtin.compose()).await {
+            Ok(()) => {
+                self.is_begun = true;
+                info!("nothing published is known yet: the leaders serve alone");
+            }
+            Err(error) => error!(%error, "not ready: even the leaders alone cannot be served; it is tried again"),
+        }
+    }
+
+    async fn take(&mut self, etag: Etag, text: &str) {
+        let revision = match self.readable(text) {
+            Ok(revision) => revision,
+            Err(error) => return self.refuse(etag, &error),
+        };
+        let name = revision.name();
+        match self.supervisor.apply(&name, text).await {
+            Ok(()) => {
+                info!(revision = name, reason = revision.reason, "runs");
+                (self.seen, self.is_begun) = (Some(etag), true);
+            }
+            Err(error) if is_final(&error) => self.refuse(etag, &error.into()),
+            Err(error) => warn!(revision = name, %error, "it does not run yet; it is tried again"),
+        }
+    }
+
+    fn readable(&self, text: &str) -> Result<Revision> {
+        let revision = Revision::parse(text).context("it cannot be run")?;
+        let kind = self.config.proxy.kind;
+        if revision.proxy != kind {
+            bail!("it is for {}, and this is {kind}", revision.proxy);
+        }
+        Ok(revision)
+    }
+
+    /// What was published is not run until it is replaced.
+    fn refuse(&mut self, etag: Etag, error: &anyhow::Error) {
+        self.refused += 1;
+        error!(refused = self.refused, "what is published is refused, and what runs goes on: {error:#}");
+        self.seen = Some(etag);
+    }
+}
+
+/// Whether another try would come to the same.
+fn is_final(error: &ApplyError) -> bool {
+    matches!(
+        error,
+        ApplyError::Rejected { .. } | ApplyError::Secret { .. } | ApplyError::Unmarked(_) | ApplyError::Name(_)
+    )
+}
+
+fn pause() -> Duration {
+    LOOK.mul_f64(1.0 + JITTER * (2.0 * fastrand::f64() - 1.0))
+}
+
+/// The proxy's lines as they are, if they are JSON, else in one.
+async fn print(mut lines: mpsc::Receiver<Line>) {
+    while let Some(line) = lines.recv().await {
+        match line.source {
+            Source::Output if line.text.starts_with('{') => println!("{}", line.text),
+            Source::Output => info!(line = line.text, "the proxy says"),
+            Source::Error | Source::Check => warn!(line = line.text, "the proxy says"),
+            Source::Supervisor => warn!("{}", line.text),
+        }
+    }
+}

@@ -1,0 +1,98 @@
+//! What the environment says.
+//!
+//! | variable | is |
+//! |---|---|
+//! | `NODEWEIR_CONFIG` | the configuration itself, as text |
+//! | `NODEWEIR_CONFIG_FILE` | or a file with it; `/etc/nodeweir/config.yml` unless named |
+//! | `NODEWEIR_BUCKET` | the bucket whose object is published |
+//! | `NODEWEIR_FOLDER` | or a folder with it |
+//! | `NODEWEIR_STATE` | what may be written to; `/var/lib/nodeweir` unless named |
+//! | names of secrets | their values |
+
+use std::path::PathBuf;
+
+use anyhow::{Context as _, Result, bail};
+use nodeweir_domain::config::Config;
+
+const CONFIG_FILE: &str = "/etc/nodeweir/config.yml";
+const STATE: &str = "/var/lib/nodeweir";
+
+/// Where the published revision is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Published {
+    Bucket(String),
+    Folder(PathBuf),
+}
+
+#[derive(Debug)]
+pub(crate) struct Settings {
+    pub(crate) config: Config,
+    pub(crate) published: Published,
+    pub(crate) state: PathBuf,
+}
+
+impl Settings {
+    pub(crate) fn read(variable: &dyn Fn(&str) -> Option<String>) -> Result<Self> {
+        let variable = |name: &str| variable(name).filter(|value| !value.is_empty());
+        let (place, text) = match variable("NODEWEIR_CONFIG") {
+            Some(text) => ("NODEWEIR_CONFIG".to_owned(), text),
+            None => {
+                let file = variable("NODEWEIR_CONFIG_FILE").unwrap_or_else(|| CONFIG_FILE.to_owned());
+                let text = std::fs::read_to_string(&file).with_context(|| {
+                    format!("cannot read the configuration {file}; give its text in NODEWEIR_CONFIG, or another file in NODEWEIR_CONFIG_FILE")
+                })?;
+                (file, text)
+            }
+        };
+        let config = Config::read(&text).with_context(|| format!("{place} has faults"))?;
+        let published = match (variable("NODEWEIR_BUCKET"), variable("NODEWEIR_FOLDER")) {
+            (Some(bucket), None) => Published::Bucket(bucket),
+            (None, Some(folder)) => Published::Folder(folder.into()),
+            (None, None) => bail!("set NODEWEIR_BUCKET or NODEWEIR_FOLDER: where the published revision is"),
+            (Some(_), Some(_)) => bail!("NODEWEIR_BUCKET and NODEWEIR_FOLDER are set: leave one out"),
+        };
+        let state = variable("NODEWEIR_STATE").unwrap_or_else(|| STATE.to_owned()).into();
+        Ok(Self { config, published, state })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const CONFIG: &str = "networks: {ethereum: {chain_id: 1, block_time: 12s, leader: {url: 'http://127.0.0.1:1'}}}";
+
+    fn read(variables: &[(&str, &str)]) -> Result<Settings> {
+        let variables: Vec<(String, String)> =
+            variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+        Settings::read(&|name| variables.iter().find(|(its, _)| its == name).map(|(_, value)| value.clone()))
+    }
+
+    #[test]
+    fn the_environment_says_all() {
+        let settings = read(&[("NODEWEIR_CONFIG", CONFIG), ("NODEWEIR_BUCKET", "b")]).unwrap();
+        assert_eq!((settings.published, settings.state), (Published::Bucket("b".to_owned()), PathBuf::from(STATE)));
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("config.yml");
+        std::fs::write(&file, CONFIG).unwrap();
+        let named = [("NODEWEIR_CONFIG_FILE", file.to_str().unwrap()), ("NODEWEIR_FOLDER", "/published")];
+        assert_eq!(read(&named).unwrap().published, Published::Folder("/published".into()));
+    }
+
+    #[test]
+    fn what_is_missing_or_wrong_is_named() {
+        let bucket = ("NODEWEIR_BUCKET", "b");
+        for (variables, said) in [
+            (&[("NODEWEIR_CONFIG", CONFIG)][..], "set NODEWEIR_BUCKET or NODEWEIR_FOLDER"),
+            (&[("NODEWEIR_CONFIG", CONFIG), bucket, ("NODEWEIR_FOLDER", "f")], "leave one out"),
+            (
+                &[("NODEWEIR_CONFIG_FILE", "/nowhere/config.yml"), bucket],
+                "cannot read the configuration /nowhere/config.yml",
+            ),
+            (&[("NODEWEIR_CONFIG", "networks: 7"), bucket], "NODEWEIR_CONFIG has faults"),
+        ] {
+            let error = format!("{:#}", read(variables).unwrap_err());
+            assert!(error.contains(said), "{error}");
+        }
+    }
+}

@@ -1,0 +1,24 @@
+//! Process 1 of the image as a container runs it: real nginx, real Ethereum nodes, the published object in an emulated S3.
+//! The image around it is not needed for this.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::expect_used,
+    reason = "a test fails by panicking, in its helpers too"
+)]
+
+mod following;
+mod init;
+mod rig;
+mod trouble;
+
+#[path = "../../../../tests/e2e/client.rs"]
+#[allow(dead_code, reason = "the programs' tests need more of it")]
+mod client;
+#[path = "../../../../tests/e2e/nodes.rs"]
+#[allow(dead_code, reason = "the programs' tests need more of it")]
+mod nodes;
+#[path = "../../../../tests/e2e/process.rs"]
+#[allow(dead_code, reason = "the programs' tests need more of it")]
+mod process;

@@ -1,0 +1,154 @@
+//! A container's process in a world of its own.
+
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::os::unix::process::ExitStatusExt as _;
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+
+use jiff::Timestamp;
+use nodeweir_domain::config::{Config, ProxyKind};
+use nodeweir_domain::fleet::node::list;
+use nodeweir_domain::fleet::plan::{World as Known, plan};
+use nodeweir_domain::fleet::revision::Revision;
+use nodeweir_emulator::{Client, Moto, Proxy as Aws};
+use rustix::process::Signal;
+use tempfile::TempDir;
+
+use crate::client::{Answer, Connection};
+use crate::process::{Owned, Proxy, free_port, until};
+
+const PROGRAM: &str = env!("CARGO_BIN_EXE_nodeweir-proxy");
+
+/// A bucket, a folder to write to, a port.
+pub(crate) struct Rig {
+    pub(crate) aws: Aws,
+    pub(crate) client: Client,
+    pub(crate) bucket: String,
+    pub(crate) port: u16,
+    /// The configuration's leader, by its port.
+    leader: u16,
+    pub(crate) more: String,
+    pub(crate) place: TempDir,
+}
+
+impl Rig {
+    pub(crate) async fn new(leader: u16) -> Self {
+        let aws = Aws::start(Moto::shared());
+        let client = aws.client();
+        let bucket = format!("published-{}", aws.account());
+        let place =
+            "<CreateBucketConfiguration><LocationConstraint>eu-central-1</LocationConstraint></CreateBucketConfiguration>";
+        let made = client.send("s3", "PUT", &format!("/{bucket}"), &[], place).await.unwrap();
+        assert_eq!(made.status, 200, "{}", made.text());
+        Self { aws, client, bucket, port: free_port(), leader, more: String::new(), place: tempfile::tempdir().unwrap() }
+    }
+
+    /// The configuration with a leader of this name at a port.
+    fn config(&self, name: &str, leader: u16) -> String {
+        let (port, more) = (self.port, &self.more);
+        format!(
+            "networks:
+  ethereum:
+    chain_id: 1337
+    block_time: 12s
+    leader: {{name: {name}, url: 'http://127.0.0.1:{leader}{more}'}}
+proxy:
+  listen: 127.0.0.1:{port}
+  timeouts: {{connect: 500ms, attempt: 5s, total: 20s, keepalive_min: 1s, shutdown: 3s, drain: 1s}}
+gate: {{enabled: false}}
+"
+        )
+    }
+
+    /// A revision in which a node of this name serves alone.
+    pub(crate) fn revision(&self, seq: u64, name: &str, port: u16) -> Revision {
+        let config = Config::read(&self.config(name, port)).unwrap();
+        let (listed, health, at) = (list(&[], &config), BTreeMap::new(), Timestamp::now());
+        let known = Known {
+            config: &config,
+            listed: &listed,
+            health: &health,
+            published: None,
+            is_intact: false,
+            pin: None,
+            now: at,
+        };
+        let plan = plan(known);
+        let (rosters, body) = (plan.rosters, plan.body);
+        Revision { seq, proxy: ProxyKind::Nginx, at, reason: "a test".to_owned(), rosters, body }
+    }
+
+    pub(crate) async fn publish(&self, text: &str) {
+        let path = format!("/{}/revision.conf", self.bucket);
+        let reply = self.client.send("s3", "PUT", &path, &[], text.to_owned()).await.unwrap();
+        assert_eq!(reply.status, 200, "{}", reply.text());
+    }
+
+    /// Starts it; `words` come before the program's own.
+    pub(crate) fn start_by(&self, words: &[&str]) -> Container {
+        let said = self.place.path().join("said");
+        let file = File::options().create(true).append(true).open(&said).unwrap();
+        let line: Vec<&str> = words.iter().copied().chain([PROGRAM]).collect();
+        let mut command = Command::new(line[0]);
+        command.args(&line[1..]).stdin(Stdio::null()).stderr(file.try_clone().unwrap()).stdout(file);
+        command.env("NODEWEIR_CONFIG", self.config("leader", self.leader)).env("NODEWEIR_BUCKET", &self.bucket);
+        command.env("NODEWEIR_STATE", self.place.path()).env("AWS_ENDPOINT_URL", self.aws.url());
+        command.env("AWS_REGION", "eu-central-1").env("AWS_ACCESS_KEY_ID", "task").env("AWS_SECRET_ACCESS_KEY", "nothing");
+        let proxy = Proxy(self.place.path().join("proxy"));
+        Container { child: Owned(command.spawn().unwrap()), port: self.port, said, proxy }
+    }
+
+    pub(crate) fn start(&self) -> Container {
+        self.start_by(&[])
+    }
+}
+
+/// The process, and the proxy under it, which ends with the test even if the process was killed.
+pub(crate) struct Container {
+    pub(crate) child: Owned,
+    port: u16,
+    said: PathBuf,
+    pub(crate) proxy: Proxy,
+}
+
+impl Container {
+    pub(crate) fn said(&self) -> String {
+        fs::read_to_string(&self.said).unwrap()
+    }
+
+    pub(crate) async fn says(&self, words: &str) {
+        until(&format!("it says {words:?}: {}", self.said()), async || self.said().contains(words).then_some(())).await;
+    }
+
+    pub(crate) async fn call(&self) -> std::io::Result<Answer> {
+        Connection::call(self.port, "/ethereum/v3/key", "eth_blockNumber").await
+    }
+
+    /// Waits until this node answers clients.
+    pub(crate) async fn serves(&self, name: &str) {
+        let look = async || self.call().await.ok().filter(|answer| answer.endpoint() == name).map(drop);
+        until(&format!("{name} serves"), look).await;
+    }
+
+    /// The status of `/readyz`; none if nobody listens.
+    pub(crate) async fn ready(&self) -> Option<u16> {
+        use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+        let mut stream = tokio::net::TcpStream::connect(("127.0.0.1", self.port)).await.ok()?;
+        stream.write_all(b"GET /readyz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").await.ok()?;
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await.ok()?;
+        answer.split(' ').nth(1)?.parse().ok()
+    }
+
+    /// Tells it to stop, and waits for its exit code.
+    pub(crate) async fn stop(&mut self) -> i32 {
+        self.child.signal(Signal::TERM);
+        self.ends().await
+    }
+
+    pub(crate) async fn ends(&mut self) -> i32 {
+        let status = until("it ends", async || self.child.0.try_wait().unwrap()).await;
+        status.code().unwrap_or_else(|| 128 + status.signal().unwrap())
+    }
+}
