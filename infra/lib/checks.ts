@@ -15,7 +15,7 @@ interface Written {
  * Adds to `faults`, which are those of the shape of `written`, whatever else is wrong with it. Returns what the stack
  * needs if there is no fault at all.
  */
-export function crossCheck(written: unknown, faults: Fault[]): Omit<Config, 'stage' | 'text'> | undefined {
+export function crossCheck(written: unknown, faults: Fault[]): Omit<Config, 'stage' | 'text' | 'compact'> | undefined {
   const reading = new Reading(written, faults);
   what(reading);
   size(reading);

@@ -43,6 +43,8 @@ export interface Config {
   stage: string;
   /** The file as it was written: the functions get it as it is. */
   text: string;
+  /** The same in few bytes, which are YAML too. */
+  compact: string;
   aws: Aws;
   networks: string[];
   /** The container's port. */
@@ -90,9 +92,12 @@ export function readConfig(stage: string, path: string, schema: object): Config 
   }
 
   const written: unknown = document.toJS() ?? {};
+  // Before defaults are put in, and without comments: it becomes part of a task, which holds 64 KB. A bare `${` would look
+  // like CloudFormation's own.
+  const compact = JSON.stringify(written).replaceAll('$', '\\u0024');
   const faults = applySchema(schema, written);
   const config = crossCheck(written, faults);
-  if (config !== undefined) return { stage, text, ...config };
+  if (config !== undefined) return { stage, text, compact, ...config };
 
   const placed = faults.map(({ path: keys, problem }) => ({
     line: lines.linePos(offsetOf(document.contents, keys)).line,

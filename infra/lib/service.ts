@@ -154,8 +154,9 @@ export class Service extends Construct {
       portMappings: [{ containerPort: config.port }],
       environment: {
         NODEWEIR_STAGE: stage,
+        // Here and not in the bucket, so that a task can serve by the leaders while S3 is away.
+        NODEWEIR_CONFIG: config.compact,
         NODEWEIR_BUCKET: bucket.bucketName,
-        NODEWEIR_KEY: PUBLISHED_KEY,
         // Which Fargate would tell, and instances would not.
         AWS_REGION: aws.region,
       },
@@ -176,9 +177,13 @@ export class Service extends Construct {
     }
     overlook(task, 'AwsSolutions-ECS2', 'These say where things are; secrets are references.');
 
-    task.addToTaskRolePolicy(
-      new PolicyStatement({ actions: ['s3:GetObject'], resources: [bucket.arnForObjects(PUBLISHED_KEY)] }),
-    );
+    // Who may not list a bucket is told 403 for an object that is not there yet, as if it were denied.
+    for (const [action, resource] of [
+      ['s3:GetObject', bucket.arnForObjects(PUBLISHED_KEY)],
+      ['s3:ListBucket', bucket.bucketArn],
+    ] as const) {
+      task.addToTaskRolePolicy(new PolicyStatement({ actions: [action], resources: [resource] }));
+    }
     this.allowPull(task, aws.image);
     Annotations.of(container).acknowledgeWarning(
       '@aws-cdk/aws-ecs:ecrImageRequiresPolicy',

@@ -121,7 +121,7 @@ const may: Record<string, string[]> = {
   FunctionsProbeScheduleRole: schedule('Probe'),
   FunctionsPublishScheduleRole: schedule('Publish'),
   FunctionsRolloutScheduleRole: schedule('Rollout'),
-  ProxyTaskTaskRole: ['s3:GetObject StoreBucket/revision.conf'],
+  ProxyTaskTaskRole: ['s3:GetObject StoreBucket/revision.conf', 's3:ListBucket StoreBucket'],
   ProxyTaskExecutionRole: [
     'logs:CreateLogStream ProxyLogs',
     'logs:PutLogEvents ProxyLogs',

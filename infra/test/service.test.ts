@@ -1,5 +1,6 @@
 import { describe, expect, test } from 'vitest';
-import { resource, resources, template, templates } from './made.js';
+import { parse } from 'yaml';
+import { configText, resource, resources, template, templates } from './made.js';
 
 const least = templates.least();
 const full = templates.full();
@@ -97,13 +98,15 @@ describe('the container', () => {
     expect(container(pinned).Image).toBe(`123456789012.dkr.ecr.eu-central-1.amazonaws.com/${image}`);
   });
 
-  test('is told where to look', () => {
-    expect(container().Environment).toEqual([
+  test('is told its configuration and where to look', () => {
+    const environment = container().Environment;
+    expect(environment).toEqual([
       { Name: 'NODEWEIR_STAGE', Value: 'dev' },
+      { Name: 'NODEWEIR_CONFIG', Value: expect.any(String) },
       { Name: 'NODEWEIR_BUCKET', Value: { Ref: expect.stringMatching('^StoreBucket') } },
-      { Name: 'NODEWEIR_KEY', Value: 'revision.conf' },
       { Name: 'AWS_REGION', Value: 'eu-central-1' },
     ]);
+    expect(JSON.parse(environment[1].Value)).toEqual(parse(configText('least')));
   });
 
   test('gets secrets as references', () => {

@@ -1,7 +1,7 @@
 import { join } from 'node:path';
 import { Template } from 'aws-cdk-lib/assertions';
 import { describe, expect, test } from 'vitest';
-import { make, template, templates, type Which } from './made.js';
+import { make, type Resource, template, templates, type Which } from './made.js';
 
 /** Two stages of one account could not both have these. */
 function physicalNames(of: Template): string[] {
@@ -85,9 +85,16 @@ describe('the stack', () => {
     expect(template().toJSON()).toEqual(templates.least().toJSON());
   });
 
-  test('holds no secret, and no address of a node', () => {
-    const text = JSON.stringify(templates.full().toJSON());
-    for (const word of ['infura.io', 'opt.example.com', '/v3/']) expect(text).not.toContain(word);
+  test('has addresses of leaders in the configuration of the tasks and nowhere else, and their secrets by name', () => {
+    const template = templates.full().toJSON();
+    const tasks = Object.values(template.Resources as Record<string, Resource>).find(
+      ({ Type }) => Type === 'AWS::ECS::TaskDefinition',
+    );
+    const [container] = tasks?.Properties.ContainerDefinitions ?? [];
+    const config = container.Environment.find(({ Name }: { Name: string }) => Name === 'NODEWEIR_CONFIG');
+    expect(config.Value).toContain('/v3/\\u0024{INFURA_KEY}');
+    const rest = JSON.stringify(template).replace(JSON.stringify(config.Value), '');
+    for (const word of ['infura.io', 'opt.example.com', '/v3/']) expect(rest).not.toContain(word);
   });
 });
 

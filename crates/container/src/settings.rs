@@ -79,6 +79,16 @@ mod tests {
         assert_eq!(read(&named).unwrap().published, Published::Folder("/published".into()));
     }
 
+    /// As a task of a stack has it, where a bare `${` would be CloudFormation's.
+    #[test]
+    fn the_configuration_may_be_json_with_escapes() {
+        let text = r#"{"networks":{"ethereum":{"chain_id":1,"block_time":"12s","leader":{"url":"https://a.example.com/\u0024{KEY}"}}},
+            "secrets":{"KEY":{"hosts":["a.example.com"]}}}"#;
+        let settings = read(&[("NODEWEIR_CONFIG", text), ("NODEWEIR_BUCKET", "b")]).unwrap();
+        let leader = &settings.config.networks.values().next().unwrap().leader;
+        assert_eq!(leader.address.url.to_string(), "https://a.example.com/${KEY}");
+    }
+
     #[test]
     fn what_is_missing_or_wrong_is_named() {
         let bucket = ("NODEWEIR_BUCKET", "b");

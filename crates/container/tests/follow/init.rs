@@ -11,7 +11,8 @@ const UNSHARE: [&str; 5] = ["/usr/bin/unshare", "--pid", "--fork", "--mount-proc
 
 #[tokio::test]
 async fn process_1_hands_signals_on_and_leaves_no_zombies() {
-    let can = Command::new(UNSHARE[0]).args(&UNSHARE[1..]).arg("/bin/true").output().is_ok_and(|done| done.status.success());
+    let can =
+        Command::new(UNSHARE[0]).args(&UNSHARE[1..]).arg("/bin/true").output().is_ok_and(|done| done.status.success());
     if !can {
         return println!("skipped: no process namespace can be made here, which needs root");
     }

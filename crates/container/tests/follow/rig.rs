@@ -37,11 +37,18 @@ impl Rig {
         let aws = Aws::start(Moto::shared());
         let client = aws.client();
         let bucket = format!("published-{}", aws.account());
-        let place =
-            "<CreateBucketConfiguration><LocationConstraint>eu-central-1</LocationConstraint></CreateBucketConfiguration>";
+        let place = "<CreateBucketConfiguration><LocationConstraint>eu-central-1</LocationConstraint></CreateBucketConfiguration>";
         let made = client.send("s3", "PUT", &format!("/{bucket}"), &[], place).await.unwrap();
         assert_eq!(made.status, 200, "{}", made.text());
-        Self { aws, client, bucket, port: free_port(), leader, more: String::new(), place: tempfile::tempdir().unwrap() }
+        Self {
+            aws,
+            client,
+            bucket,
+            port: free_port(),
+            leader,
+            more: String::new(),
+            place: tempfile::tempdir().unwrap(),
+        }
     }
 
     /// The configuration with a leader of this name at a port.
@@ -94,7 +101,10 @@ gate: {{enabled: false}}
         command.args(&line[1..]).stdin(Stdio::null()).stderr(file.try_clone().unwrap()).stdout(file);
         command.env("NODEWEIR_CONFIG", self.config("leader", self.leader)).env("NODEWEIR_BUCKET", &self.bucket);
         command.env("NODEWEIR_STATE", self.place.path()).env("AWS_ENDPOINT_URL", self.aws.url());
-        command.env("AWS_REGION", "eu-central-1").env("AWS_ACCESS_KEY_ID", "task").env("AWS_SECRET_ACCESS_KEY", "nothing");
+        command
+            .env("AWS_REGION", "eu-central-1")
+            .env("AWS_ACCESS_KEY_ID", "task")
+            .env("AWS_SECRET_ACCESS_KEY", "nothing");
         let proxy = Proxy(self.place.path().join("proxy"));
         Container { child: Owned(command.spawn().unwrap()), port: self.port, said, proxy }
     }
