@@ -46,7 +46,11 @@ struct Follower<O> {
 }
 
 /// Runs until it is told to stop. Errs when the proxy cannot be kept running.
-pub(crate) async fn run(settings: Settings) -> Result<()> {
+pub(crate) fn run(settings: Settings) -> Result<()> {
+    tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(open(settings))
+}
+
+async fn open(settings: Settings) -> Result<()> {
     info!(published = ?settings.published, state = %settings.state.display(), "starting");
     match settings.published.clone() {
         Published::Bucket(bucket) => follow(settings, S3Object::new(&connect(None).await, bucket)).await,

@@ -79,7 +79,7 @@ mod tests {
         assert_eq!(read(&named).unwrap().published, Published::Folder("/published".into()));
     }
 
-    /// As a task of a stack has it, where a bare `${` would be CloudFormation's.
+    /// As a task of a stack has it, where a bare `${` would be the template's.
     #[test]
     fn the_configuration_may_be_json_with_escapes() {
         let text = r#"{"networks":{"ethereum":{"chain_id":1,"block_time":"12s","leader":{"url":"https://a.example.com/\u0024{KEY}"}}},

@@ -58,10 +58,15 @@ async fn without_anything_published_the_leaders_serve_until_there_is() {
 async fn a_stop_is_announced_before_it_comes() {
     let leader = Anvil::start().await;
     let rig = Rig::new(leader.port).await;
+    let (is_ready, said) = rig.ready();
+    assert!(!is_ready && said.contains("asking 127.0.0.1:"), "{said}");
     let mut container = rig.start();
     container.serves("leader").await;
+    assert!(rig.ready().0);
     container.child.signal(rustix::process::Signal::TERM);
     until("it says that it drains", async || (container.ready().await == Some(503)).then_some(())).await;
+    let (is_ready, said) = rig.ready();
+    assert!(!is_ready && said.contains("is not ready: HTTP/1.1 503"), "{said}");
     assert_eq!(container.call().await.unwrap().endpoint(), "leader", "who still comes is served");
     assert_eq!(container.ends().await, 0);
     assert_eq!(container.ready().await, None);

@@ -28,7 +28,10 @@ pub(crate) struct Rig {
     pub(crate) port: u16,
     /// The configuration's leader, by its port.
     leader: u16,
-    pub(crate) more: String,
+    /// Of the leader's URL.
+    pub(crate) path: &'static str,
+    /// More sections of the configuration.
+    pub(crate) sections: &'static str,
     pub(crate) place: TempDir,
 }
 
@@ -46,25 +49,26 @@ impl Rig {
             bucket,
             port: free_port(),
             leader,
-            more: String::new(),
+            path: "",
+            sections: "",
             place: tempfile::tempdir().unwrap(),
         }
     }
 
     /// The configuration with a leader of this name at a port.
     fn config(&self, name: &str, leader: u16) -> String {
-        let (port, more) = (self.port, &self.more);
+        let Self { port, path, sections, .. } = self;
         format!(
             "networks:
   ethereum:
     chain_id: 1337
     block_time: 12s
-    leader: {{name: {name}, url: 'http://127.0.0.1:{leader}{more}'}}
+    leader: {{name: {name}, url: 'http://127.0.0.1:{leader}{path}'}}
 proxy:
   listen: 127.0.0.1:{port}
   timeouts: {{connect: 500ms, attempt: 5s, total: 20s, keepalive_min: 1s, shutdown: 3s, drain: 1s}}
 gate: {{enabled: false}}
-"
+{sections}"
         )
     }
 
@@ -97,16 +101,29 @@ gate: {{enabled: false}}
         let said = self.place.path().join("said");
         let file = File::options().create(true).append(true).open(&said).unwrap();
         let line: Vec<&str> = words.iter().copied().chain([PROGRAM]).collect();
+        let mut command = self.command(&line);
+        command.stdin(Stdio::null()).stderr(file.try_clone().unwrap()).stdout(file);
+        let proxy = Proxy(self.place.path().join("proxy"));
+        Container { child: Owned(command.spawn().unwrap()), port: self.port, said, proxy }
+    }
+
+    /// A command in the environment of a task.
+    fn command(&self, line: &[&str]) -> Command {
         let mut command = Command::new(line[0]);
-        command.args(&line[1..]).stdin(Stdio::null()).stderr(file.try_clone().unwrap()).stdout(file);
+        command.args(&line[1..]);
         command.env("NODEWEIR_CONFIG", self.config("leader", self.leader)).env("NODEWEIR_BUCKET", &self.bucket);
         command.env("NODEWEIR_STATE", self.place.path()).env("AWS_ENDPOINT_URL", self.aws.url());
         command
             .env("AWS_REGION", "eu-central-1")
             .env("AWS_ACCESS_KEY_ID", "task")
             .env("AWS_SECRET_ACCESS_KEY", "nothing");
-        let proxy = Proxy(self.place.path().join("proxy"));
-        Container { child: Owned(command.spawn().unwrap()), port: self.port, said, proxy }
+        command
+    }
+
+    /// What `nodeweir-proxy ready` says, and whether it exits with 0.
+    pub(crate) fn ready(&self) -> (bool, String) {
+        let done = self.command(&[PROGRAM, "ready"]).output().unwrap();
+        (done.status.success(), String::from_utf8(done.stdout).unwrap())
     }
 
     pub(crate) fn start(&self) -> Container {

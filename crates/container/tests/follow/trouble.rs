@@ -82,14 +82,12 @@ async fn what_cannot_even_begin_says_why_and_goes_on_trying() {
     let (leader, one) = tokio::join!(Anvil::start(), Anvil::start());
     let mut rig = Rig::new(leader.port).await;
     // A secret that nobody gave a value.
-    rig.more = "/${KEY}".to_owned();
-    let config = "secrets: {KEY: {hosts: [127.0.0.1]}}\n";
-    rig.more.push_str(&format!("'}}\n{config}#"));
+    (rig.path, rig.sections) = ("/${KEY}", "secrets: {KEY: {hosts: [127.0.0.1]}}\n");
     let mut container = rig.start();
     container.says("not ready: even the leaders alone cannot be served").await;
     assert!(container.said().contains("KEY"), "{}", container.said());
     assert_eq!(container.ready().await, None);
-    rig.more.clear();
+    (rig.path, rig.sections) = ("", "");
     rig.publish(&rig.revision(1, "one", one.port).compose()).await;
     container.serves("one").await;
     assert_eq!(container.stop().await, 0);
