@@ -150,6 +150,12 @@ root_works() {
     version_at_least "$(haproxy_version in_root "$1" haproxy)" "$min_haproxy"
 }
 
+need_debootstrap() {
+  install_missing debootstrap debian-archive-keyring
+  # debootstrap checks signatures with one of the two; which one depends on its age, as with apt.
+  if ! have gpgv && ! have sqv; then install_missing gpgv; fi
+}
+
 # prepare_proxies: afterwards either PATH has good proxies, or NODEWEIR_PROXY_ROOT names a root that does.
 # A root that the caller named is used even when PATH would do.
 prepare_proxies() {
@@ -162,14 +168,13 @@ prepare_proxies() {
   root="${root%/}"
   if [[ ! -e $root/.nodeweir-ready ]]; then
     is_debian_like || die 2 "$root is not prepared, and only Debian and Ubuntu can prepare it"
-    install_missing debootstrap debian-archive-keyring
-    # debootstrap checks signatures with one of the two; which one depends on its age, as with apt.
-    if ! have gpgv && ! have sqv; then install_missing gpgv; fi
+    need_debootstrap
     # A shell of its own, because sudo knows no functions. The proxy settings are for debootstrap's downloads.
     # shellcheck disable=SC2016  # the inner shell expands its own arguments
     as_root env ${http_proxy:+http_proxy="$http_proxy"} ${https_proxy:+https_proxy="$https_proxy"} \
       ${no_proxy:+no_proxy="$no_proxy"} ${NODEWEIR_DEBIAN_MIRROR:+NODEWEIR_DEBIAN_MIRROR="$NODEWEIR_DEBIAN_MIRROR"} \
-      bash -c 'set -euo pipefail; . "$1"; make_root "$2"' make_root "$repo_root/scripts/lib.sh" "$root"
+      bash -c 'set -euo pipefail; . "$1"; shift; make_root "$@"' make_root "$repo_root/scripts/lib.sh" "$root" root_works \
+      nginx,libnginx-mod-http-lua,haproxy,ca-certificates
   fi
   root_works "$root" || die 1 "$root does not work: remove it and run this again"
   export NODEWEIR_PROXY_ROOT="$root"
@@ -177,9 +182,10 @@ prepare_proxies() {
     "HAProxy $(haproxy_version in_root "$root" haproxy), from $root"
 }
 
-# make_root ROOT: runs as root. The new tree gets its name when it is whole, so an interruption leaves no half root.
+# make_root ROOT WORKS [PACKAGES]: runs as root. The new tree gets its name when it is whole, so an interruption leaves no
+# half root. WORKS is the function that says whether a tree is whole.
 make_root() (
-  root=$1 new="$1.new.$$"
+  root=$1 works=$2 packages=${3:-} new="$1.new.$$"
   umask 022
   mkdir -p "$(dirname "$root")"
   exec 9>"$root.lock"
@@ -187,7 +193,7 @@ make_root() (
   if [[ -e $root/.nodeweir-ready ]]; then exit 0; fi
   if [[ -e $root ]]; then
     # Not made by this function. Good enough is good enough, but nothing of others is removed.
-    root_works "$root" || die 1 "$root exists, is not complete and was not made by this script: move it away"
+    "$works" "$root" || die 1 "$root exists, is not complete and was not made by this script: move it away"
     touch "$root/.nodeweir-ready"
     exit 0
   fi
@@ -214,9 +220,8 @@ make_root() (
     ln -s "$recipe" "$scripts/scripts/$suite"
   fi
 
-  say "preparing nginx and HAProxy of Debian $suite in $root (once, about a minute)"
-  if ! DEBOOTSTRAP_DIR="$scripts" debootstrap --variant=minbase --keyring="$keyring" \
-    --include=nginx,libnginx-mod-http-lua,haproxy,ca-certificates \
+  say "preparing ${packages:-the base} of Debian $suite in $root (once, about a minute)"
+  if ! DEBOOTSTRAP_DIR="$scripts" debootstrap --variant=minbase --keyring="$keyring" ${packages:+--include="$packages"} \
     "$suite" "$new" ${NODEWEIR_DEBIAN_MIRROR:+"$NODEWEIR_DEBIAN_MIRROR"} >"$work/log" 2>&1 9>&-; then
     tail -n 20 "$work/log" "$new/debootstrap/debootstrap.log" >&2 2>/dev/null || true
     if grep -qiE 'signed by unknown key|invalid release signature|invalid signature|NO_PUBKEY' "$work/log"; then
@@ -225,10 +230,29 @@ make_root() (
     die 1 "debootstrap failed; if the default mirror is out of reach, name yours in NODEWEIR_DEBIAN_MIRROR"
   fi
   rm -rf "$new"/var/cache/apt/archives/*.deb "$new"/var/lib/apt/lists/*
-  root_works "$new" || die 1 "the proxies of Debian $suite do not run on this machine"
+  "$works" "$new" || die 1 "what was prepared of Debian $suite does not run on this machine"
   touch "$new/.nodeweir-ready"
   mv -T "$new" "$root"
 )
+
+base_works() { [[ -x $1/usr/bin/apt-get && -x $1/usr/bin/dpkg ]]; }
+
+# prepare_image_base: NODEWEIR_IMAGE_BASE is a plain Debian that the proxy's image is built on in the tests, with buildah,
+# because there is no Docker. Only root can build so.
+prepare_image_base() {
+  if [[ -z ${NODEWEIR_IMAGE_BASE:-} ]]; then
+    if ((EUID != 0)) || ! is_debian_like; then
+      say "image: not built in the tests, which needs root and Debian or Ubuntu"
+      return
+    fi
+    install_missing buildah
+    need_debootstrap
+    NODEWEIR_IMAGE_BASE=/var/lib/nodeweir/image-base
+    if [[ ! -e $NODEWEIR_IMAGE_BASE/.nodeweir-ready ]]; then make_root "$NODEWEIR_IMAGE_BASE" base_works; fi
+  fi
+  export NODEWEIR_IMAGE_BASE
+  say "image: built on $NODEWEIR_IMAGE_BASE by $(buildah --version)"
+}
 
 # discard_root DIR: debootstrap mounts /proc and /sys in there; never delete through a mount.
 discard_root() {
@@ -244,6 +268,7 @@ discard_root() {
 # prepare_test_tools: NODEWEIR_ANVIL is a real Ethereum node for the end-to-end tests, NODEWEIR_CLIENTS the folder with
 # the client programs, ready to run, and NODEWEIR_AWS_TOOLS the virtual environment with the AWS emulator.
 prepare_test_tools() {
+  prepare_image_base
   prepare_anvil
   prepare_clients
   prepare_aws_tools

@@ -4,7 +4,7 @@ use std::process::Command;
 
 use crate::nodes::Anvil;
 use crate::process::until;
-use crate::rig::Rig;
+use crate::rig::{Rig, children};
 
 /// A namespace whose first process the program is; it ends with the process that made it.
 const UNSHARE: [&str; 5] = ["/usr/bin/unshare", "--pid", "--fork", "--mount-proc", "--kill-child"];
@@ -23,11 +23,6 @@ async fn process_1_hands_signals_on_and_leaves_no_zombies() {
 
     // Processes of the namespace, seen from outside: unshare's child is its first.
     let outer = container.child.0.id();
-    let children = |pid: u32| {
-        let file = format!("/proc/{pid}/task/{pid}/children");
-        let text = std::fs::read_to_string(file).unwrap_or_default();
-        text.split_ascii_whitespace().map(|pid| pid.parse::<u32>().unwrap()).collect::<Vec<_>>()
-    };
     let init = children(outer)[0];
     let state = |pid: u32| {
         let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
@@ -41,8 +36,7 @@ async fn process_1_hands_signals_on_and_leaves_no_zombies() {
     until("the orphan is gone", async || (adopted() == 1).then_some(())).await;
     assert!(children(init).iter().all(|child| state(*child) != Some('Z')));
 
-    let init = rustix::process::Pid::from_raw(i32::try_from(init).unwrap()).unwrap();
-    rustix::process::kill_process(init, rustix::process::Signal::TERM).unwrap();
+    container.stop_first_process().await;
     assert_eq!(container.ends().await, 0);
     assert_eq!(container.ready().await, None);
 }

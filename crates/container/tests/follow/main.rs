@@ -9,6 +9,7 @@
 )]
 
 mod following;
+mod image;
 mod init;
 mod rig;
 mod trouble;

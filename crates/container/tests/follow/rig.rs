@@ -16,9 +16,9 @@ use rustix::process::Signal;
 use tempfile::TempDir;
 
 use crate::client::{Answer, Connection};
-use crate::process::{Owned, Proxy, free_port, until};
+use crate::process::{Owned, Proxy, free_port, send, until, until_or};
 
-const PROGRAM: &str = env!("CARGO_BIN_EXE_nodeweir-proxy");
+pub(crate) const PROGRAM: &str = env!("CARGO_BIN_EXE_nodeweir-proxy");
 
 /// A bucket, a folder to write to, a port.
 pub(crate) struct Rig {
@@ -32,7 +32,9 @@ pub(crate) struct Rig {
     pub(crate) path: &'static str,
     /// More sections of the configuration.
     pub(crate) sections: &'static str,
-    pub(crate) place: TempDir,
+    /// What the process writes to, as it sees it.
+    pub(crate) state: PathBuf,
+    place: TempDir,
 }
 
 impl Rig {
@@ -40,9 +42,10 @@ impl Rig {
         let aws = Aws::start(Moto::shared());
         let client = aws.client();
         let bucket = format!("published-{}", aws.account());
-        let place = "<CreateBucketConfiguration><LocationConstraint>eu-central-1</LocationConstraint></CreateBucketConfiguration>";
-        let made = client.send("s3", "PUT", &format!("/{bucket}"), &[], place).await.unwrap();
+        let region = "<CreateBucketConfiguration><LocationConstraint>eu-central-1</LocationConstraint></CreateBucketConfiguration>";
+        let made = client.send("s3", "PUT", &format!("/{bucket}"), &[], region).await.unwrap();
         assert_eq!(made.status, 200, "{}", made.text());
+        let place = tempfile::tempdir().unwrap();
         Self {
             aws,
             client,
@@ -51,7 +54,8 @@ impl Rig {
             leader,
             path: "",
             sections: "",
-            place: tempfile::tempdir().unwrap(),
+            state: place.path().to_owned(),
+            place,
         }
     }
 
@@ -112,7 +116,7 @@ gate: {{enabled: false}}
         let mut command = Command::new(line[0]);
         command.args(&line[1..]);
         command.env("NODEWEIR_CONFIG", self.config("leader", self.leader)).env("NODEWEIR_BUCKET", &self.bucket);
-        command.env("NODEWEIR_STATE", self.place.path()).env("AWS_ENDPOINT_URL", self.aws.url());
+        command.env("NODEWEIR_STATE", &self.state).env("AWS_ENDPOINT_URL", self.aws.url());
         command
             .env("AWS_REGION", "eu-central-1")
             .env("AWS_ACCESS_KEY_ID", "task")
@@ -145,7 +149,8 @@ impl Container {
     }
 
     pub(crate) async fn says(&self, words: &str) {
-        until(&format!("it says {words:?}: {}", self.said()), async || self.said().contains(words).then_some(())).await;
+        let look = async || self.said().contains(words).then_some(());
+        until_or(look, || format!("it does not say {words:?} but: {}", self.said())).await;
     }
 
     pub(crate) async fn call(&self) -> std::io::Result<Answer> {
@@ -155,7 +160,7 @@ impl Container {
     /// Waits until this node answers clients.
     pub(crate) async fn serves(&self, name: &str) {
         let look = async || self.call().await.ok().filter(|answer| answer.endpoint() == name).map(drop);
-        until(&format!("{name} serves"), look).await;
+        until_or(look, || format!("{name} does not serve; it says: {}", self.said())).await;
     }
 
     /// The status of `/readyz`; none if nobody listens.
@@ -168,6 +173,12 @@ impl Container {
         answer.split(' ').nth(1)?.parse().ok()
     }
 
+    /// Tells the first process of the namespace that the process made to stop.
+    pub(crate) async fn stop_first_process(&self) {
+        let first = until("there is a first process", async || children(self.child.0.id()).first().copied()).await;
+        send(i32::try_from(first).unwrap(), Signal::TERM);
+    }
+
     /// Tells it to stop, and waits for its exit code.
     pub(crate) async fn stop(&mut self) -> i32 {
         self.child.signal(Signal::TERM);
@@ -178,4 +189,10 @@ impl Container {
         let status = until("it ends", async || self.child.0.try_wait().unwrap()).await;
         status.code().unwrap_or_else(|| 128 + status.signal().unwrap())
     }
+}
+
+/// The processes that a process started or adopted.
+pub(crate) fn children(pid: u32) -> Vec<u32> {
+    let text = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default();
+    text.split_ascii_whitespace().map(|pid| pid.parse().unwrap()).collect()
 }
