@@ -237,6 +237,23 @@ make_root() (
 
 base_works() { [[ -x $1/usr/bin/apt-get && -x $1/usr/bin/dpkg ]]; }
 
+# need_registry: a registry of images for the tests. The package is not installed, because that would start it as a service.
+need_registry() {
+  local place=/var/lib/nodeweir/registry
+  if have docker-registry; then return; fi
+  if [[ ! -x $place/usr/bin/docker-registry ]]; then
+    say "fetching docker-registry into $place"
+    apt_update_once
+    (
+      work="$(mktemp -d)"
+      trap 'rm -rf "$work"' EXIT
+      chmod 755 "$work"
+      cd "$work" && apt-get download -qq docker-registry >&2 && dpkg -x docker-registry_*.deb "$place"
+    ) || die 1 "the package docker-registry cannot be fetched"
+  fi
+  PATH="$PATH:$place/usr/bin"; export PATH
+}
+
 # prepare_image_base: NODEWEIR_IMAGE_BASE is a plain Debian that the proxy's image is built on in the tests, with buildah,
 # because there is no Docker. Only root can build so.
 prepare_image_base() {
@@ -247,6 +264,7 @@ prepare_image_base() {
     fi
     install_missing buildah
     need_debootstrap
+    need_registry
     NODEWEIR_IMAGE_BASE=/var/lib/nodeweir/image-base
     if [[ ! -e $NODEWEIR_IMAGE_BASE/.nodeweir-ready ]]; then make_root "$NODEWEIR_IMAGE_BASE" base_works; fi
   fi

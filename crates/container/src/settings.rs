@@ -45,6 +45,12 @@ impl Settings {
             }
         };
         let config = Config::read(&text).with_context(|| format!("{place} has faults"))?;
+        if config.gate.enabled {
+            bail!(
+                "{place} has the gate switched on, which does not run in this image yet, so that every request would be \
+                 refused: write `gate.enabled: false`"
+            );
+        }
         let published = match (variable("NODEWEIR_BUCKET"), variable("NODEWEIR_FOLDER")) {
             (Some(bucket), None) => Published::Bucket(bucket),
             (None, Some(folder)) => Published::Folder(folder.into()),
@@ -60,7 +66,8 @@ impl Settings {
 mod tests {
     use super::*;
 
-    const CONFIG: &str = "networks: {ethereum: {chain_id: 1, block_time: 12s, leader: {url: 'http://127.0.0.1:1'}}}";
+    const CONFIG: &str = "networks: {ethereum: {chain_id: 1, block_time: 12s, leader: {url: 'http://127.0.0.1:1'}}}
+gate: {enabled: false}";
 
     fn read(variables: &[(&str, &str)]) -> Result<Settings> {
         let variables: Vec<(String, String)> =
@@ -83,7 +90,7 @@ mod tests {
     #[test]
     fn the_configuration_may_be_json_with_escapes() {
         let text = r#"{"networks":{"ethereum":{"chain_id":1,"block_time":"12s","leader":{"url":"https://a.example.com/\u0024{KEY}"}}},
-            "secrets":{"KEY":{"hosts":["a.example.com"]}}}"#;
+            "secrets":{"KEY":{"hosts":["a.example.com"]}},"gate":{"enabled":false}}"#;
         let settings = read(&[("NODEWEIR_CONFIG", text), ("NODEWEIR_BUCKET", "b")]).unwrap();
         let leader = &settings.config.networks.values().next().unwrap().leader;
         assert_eq!(leader.address.url.to_string(), "https://a.example.com/${KEY}");
@@ -98,6 +105,10 @@ mod tests {
             (
                 &[("NODEWEIR_CONFIG_FILE", "/nowhere/config.yml"), bucket],
                 "cannot read the configuration /nowhere/config.yml",
+            ),
+            (
+                &[("NODEWEIR_CONFIG", CONFIG.trim_end_matches("gate: {enabled: false}")), bucket],
+                "write `gate.enabled: false`",
             ),
             (&[("NODEWEIR_CONFIG", "networks: 7"), bucket], "NODEWEIR_CONFIG has faults"),
         ] {

@@ -2,18 +2,22 @@
 
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use serde_json::{Value, json};
 use tempfile::TempDir;
+use tokio::net::TcpStream;
 
 use crate::nodes::Anvil;
+use crate::process::{Owned, free_port, until};
 use crate::rig::{PROGRAM, Rig};
 
 /// Names the plain Debian that `scripts/test` prepares where it can.
 const BASE: &str = "NODEWEIR_IMAGE_BASE";
 /// What the Dockerfile calls it.
 const DEBIAN: &str = "docker.io/library/debian:forky-slim";
+
+const VERSION: &str = env!("CARGO_PKG_VERSION");
 
 struct Image {
     store: TempDir,
@@ -24,33 +28,47 @@ struct Image {
 }
 
 impl Image {
-    fn build(base: &OsStr) -> Self {
-        let mut image = Self { store: tempfile::tempdir().unwrap(), root: PathBuf::new(), config: Value::Null };
-        let repository = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
-        let context = image.store.path().join("context");
-        let prebuilt = context.join("docker/prebuilt");
-        std::fs::create_dir_all(&prebuilt).unwrap();
-        std::fs::copy(repository.join("docker/Dockerfile"), context.join("docker/Dockerfile")).unwrap();
-        let stripped = Command::new("strip").arg("-o").arg(prebuilt.join("nodeweir-proxy")).arg(PROGRAM).status();
-        assert!(stripped.unwrap().success());
-
+    /// Builds it by the script that people use, which also puts it into a registry.
+    fn build(base: &OsStr, registry: u16) -> Self {
+        let image = Self { store: tempfile::tempdir().unwrap(), root: PathBuf::new(), config: Value::Null };
+        let place = image.store.path();
+        let file = |name: &str, text: &str| std::fs::write(place.join(name), text).unwrap();
+        let at = |name: &str| place.join(name).display().to_string();
+        file(
+            "storage.conf",
+            &format!("[storage]\ndriver = \"vfs\"\ngraphroot = {:?}\nrunroot = {:?}\n", at("root"), at("run")),
+        );
+        file("registries.conf", &format!("[[registry]]\nlocation = \"localhost:{registry}\"\ninsecure = true\n"));
+        // The registry of a machine without internet may stand still for longer than its signature is said to hold.
+        file("99-still", "Acquire::Check-Valid-Until \"false\";\n");
         let container = image.buildah(&["from", "scratch"]);
         image.buildah(&["add", "--quiet", &container, base.to_str().unwrap(), "/"]);
-        // The registry of a machine without internet may stand still for longer than its signature is said to hold.
-        let apt = image.store.path().join("99-still");
-        std::fs::write(&apt, "Acquire::Check-Valid-Until \"false\";\n").unwrap();
-        image.buildah(&["add", "--quiet", &container, apt.to_str().unwrap(), "/etc/apt/apt.conf.d/"]);
+        image.buildah(&["add", "--quiet", &container, &at("99-still"), "/etc/apt/apt.conf.d/"]);
         image.buildah(&["commit", "--quiet", &container, DEBIAN]);
-        let file = context.join("docker/Dockerfile");
-        let [file, context] = [&file, &context].map(|path| path.to_str().unwrap());
-        let build = ["bud", "--isolation", "chroot", "--format", "docker", "--pull-never", "--layers=false"];
-        let arguments = ["--build-arg", "BINARY=prebuilt", "--build-arg", "VERSION=1.2.3", "--tag", "nodeweir-proxy"];
-        image.buildah(&[&build[..], &arguments, &["--file", file, context]].concat());
-        let container = image.buildah(&["from", "--pull-never", "localhost/nodeweir-proxy"]);
-        image.root = image.buildah(&["mount", &container]).into();
-        let told = image.buildah(&["inspect", "--type", "image", "localhost/nodeweir-proxy"]);
-        image.config = serde_json::from_str::<Value>(&told).unwrap()["Docker"]["config"].take();
-        image
+
+        let repository = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+        let copy = place.join("repository");
+        std::fs::create_dir_all(copy.join("docker")).unwrap();
+        for file in ["Cargo.toml", "docker/Dockerfile", "docker/build_and_upload.sh"] {
+            std::fs::copy(repository.join(file), copy.join(file)).unwrap();
+        }
+        image.run("git", &["init", "--quiet", copy.to_str().unwrap()]);
+        let author = ["-c", "user.name=a", "-c", "user.email=a@example.com"];
+        let commit = ["commit", "--quiet", "--allow-empty", "--message", "a"];
+        image.run("git", &[&["-C", copy.to_str().unwrap()][..], &author, &commit].concat());
+        image.run("strip", &["-o", &at("nodeweir-proxy"), PROGRAM]);
+        let script = copy.join("docker/build_and_upload.sh");
+        let registry = format!("localhost:{registry}");
+        let words = ["--prebuilt", &at("nodeweir-proxy"), "--registry", &registry];
+        let name = image.run(script.to_str().unwrap(), &words);
+        assert!(name.starts_with(&format!("{registry}/jsonrpc-proxy:{VERSION}-")), "{name}");
+        // Its own copy is gone: what runs is what the registry has.
+        image.buildah(&["rmi", "--force", &name]);
+        let container = image.buildah(&["from", &name]);
+        let told = image.buildah(&["inspect", "--type", "image", &name]);
+        let root = image.buildah(&["mount", &container]).into();
+        let config = serde_json::from_str::<Value>(&told).unwrap()["Docker"]["config"].take();
+        Self { root, config, ..image }
     }
 
     fn says_what_engines_ask(&self) {
@@ -59,20 +77,41 @@ impl Image {
         assert_eq!(config["StopSignal"], "SIGTERM");
         assert_eq!(config["Entrypoint"], json!(["/usr/local/bin/nodeweir-proxy"]));
         assert_eq!(config["Healthcheck"]["Test"], json!(["CMD", "/usr/local/bin/nodeweir-proxy", "ready"]));
-        assert_eq!(config["Labels"]["org.opencontainers.image.version"], "1.2.3");
+        assert_eq!(config["Labels"]["org.opencontainers.image.version"], VERSION);
         let volumes: Vec<_> = config["Volumes"].as_object().unwrap().keys().collect();
         assert_eq!(volumes, ["/tmp", "/var/lib/nodeweir"]);
     }
 
-    /// What it printed.
     fn buildah(&self, words: &[&str]) -> String {
-        let [root, run] = ["root", "run"].map(|name| self.store.path().join(name));
-        let mut command = Command::new("buildah");
-        command.arg("--root").arg(root).arg("--runroot").arg(run).args(["--storage-driver", "vfs"]).args(words);
+        self.run("buildah", words)
+    }
+
+    /// What a program printed, which finds images in this place alone.
+    fn run(&self, program: &str, words: &[&str]) -> String {
+        let mut command = Command::new(program);
+        command.args(words).env("BUILDAH_ISOLATION", "chroot");
+        for (variable, file) in [("STORAGE", "storage.conf"), ("REGISTRIES", "registries.conf")] {
+            command.env(format!("CONTAINERS_{variable}_CONF"), self.store.path().join(file));
+        }
         let done = command.output().unwrap();
-        assert!(done.status.success(), "buildah {words:?}: {}", String::from_utf8_lossy(&done.stderr));
+        assert!(done.status.success(), "{program} {words:?}: {}", String::from_utf8_lossy(&done.stderr));
         String::from_utf8(done.stdout).unwrap().trim().to_owned()
     }
+}
+
+/// Debian's registry, on a port of its own.
+fn start_registry(place: &Path, port: u16) -> Owned {
+    let config = json!({
+        "version": 0.1,
+        "log": {"accesslog": {"disabled": true}, "level": "error"},
+        "storage": {"filesystem": {"rootdirectory": place}},
+        "http": {"addr": format!("localhost:{port}")},
+    });
+    let file = place.join("config.yml");
+    // JSON is YAML.
+    std::fs::write(&file, config.to_string()).unwrap();
+    let mut command = Command::new("docker-registry");
+    Owned(command.arg("serve").arg(file).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap())
 }
 
 /// Runs the program as an engine does: first process of its own namespace, root file system read-only but for the
@@ -96,7 +135,10 @@ async fn the_image_serves_what_is_published_with_nothing_but_its_volumes_to_writ
     let Some(base) = std::env::var_os(BASE) else {
         return println!("skipped: {BASE} names no base to build the image on; scripts/test prepares one where it can");
     };
-    let image = Image::build(&base);
+    let (place, port) = (tempfile::tempdir().unwrap(), free_port());
+    let _registry = start_registry(place.path(), port);
+    until("the registry answers", async || TcpStream::connect(("localhost", port)).await.ok()).await;
+    let image = Image::build(&base, port);
     image.says_what_engines_ask();
     let (leader, one) = tokio::join!(Anvil::start(), Anvil::start());
     let mut rig = Rig::new(leader.port).await;

@@ -1,0 +1,89 @@
+#!/usr/bin/env bash
+# Builds the proxy's image and puts it into ECR. Prints the image's name for `aws.image`.
+#   docker/build_and_upload.sh [--arch arm64|x86_64] [--proxy nginx|haproxy] [--repository NAME] [--dry-run]
+#   docker/build_and_upload.sh --registry HOST[:PORT] ...        to another registry, which you have logged in to
+# Credentials and region are those of the AWS CLI: a profile (AWS_PROFILE), keys, a session token.
+# --prebuilt FILE takes a nodeweir-proxy that was built elsewhere for that architecture.
+set -euo pipefail
+
+root="$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)"
+say() { printf '%s\n' "$*" >&2; }
+die() { say "error: $*"; exit 2; }
+have() { command -v "$1" >/dev/null 2>&1; }
+
+arch="" proxy=nginx repository=jsonrpc-proxy registry="" prebuilt="" dry=no
+while (($#)); do
+  case $1 in
+    --dry-run) dry=yes; shift; continue ;;
+    -h | --help) sed -n '2,6s/^# \{0,1\}//p' "${BASH_SOURCE[0]}"; exit 0 ;;
+    --arch | --proxy | --repository | --registry | --prebuilt) (($# > 1)) || die "$1 needs a value" ;;
+    *) die "unknown argument '$1'; see --help" ;;
+  esac
+  case $1 in
+    --arch) arch=$2 ;;
+    --proxy) proxy=$2 ;;
+    --repository) repository=$2 ;;
+    --registry) registry=$2 ;;
+    --prebuilt) prebuilt=$2 ;;
+  esac
+  shift 2
+done
+if [[ -z $arch ]]; then arch="$(uname -m)"; fi
+case $arch in
+  arm64 | aarch64) arch=arm64 platform=linux/arm64 ;;
+  x86_64 | amd64) arch=x86_64 platform=linux/amd64 ;;
+  *) die "--arch is arm64 or x86_64, as aws.service.architecture, not '$arch'" ;;
+esac
+[[ $proxy == nginx || $proxy == haproxy ]] || die "--proxy is nginx or haproxy, not '$proxy'"
+[[ $repository =~ ^[a-z0-9]+([._/-][a-z0-9]+)*$ ]] || die "'$repository' is no name for a repository"
+[[ -z $prebuilt || -f $prebuilt ]] || die "there is no file $prebuilt"
+
+engine=""
+for one in docker podman buildah; do
+  # A Docker whose engine does not run is none.
+  if have "$one" && { [[ $one != docker ]] || docker info >/dev/null 2>&1; }; then engine=$one; break; fi
+done
+[[ -n $engine ]] || die "none of docker, podman and buildah is here (or Docker does not run): install one"
+have git || die "git is not here: the image's tag has the commit"
+
+# run WORDS...: does it, or says what it would do.
+run() {
+  if [[ $dry == yes ]]; then say "would run: $*"; else "$@" >&2; fi
+}
+
+version="$(sed -n 's/^version *= *"\(.*\)"/\1/p' "$root/Cargo.toml" | head -n1)"
+commit="$(git -C "$root" rev-parse --short=12 HEAD)"
+if [[ -n "$(git -C "$root" status --porcelain)" ]]; then commit="$commit-changed"; fi
+tag="$version-$commit-$arch"
+if [[ $proxy == haproxy ]]; then tag="$tag-haproxy"; fi
+
+if [[ -z $registry ]]; then
+  have aws || die "the AWS CLI is not here: https://docs.aws.amazon.com/cli/latest/userguide/getting-started-install.html"
+  account="$(aws sts get-caller-identity --query Account --output text)" || die "AWS does not know you: see AWS_PROFILE, or sign in"
+  region="${AWS_REGION:-${AWS_DEFAULT_REGION:-$(aws configure get region || true)}}"
+  [[ -n $region ]] || die "no region: set AWS_REGION"
+  registry="$account.dkr.ecr.$region.amazonaws.com"
+  if ! found="$(aws ecr describe-repositories --region "$region" --repository-names "$repository" 2>&1)"; then
+    [[ $found == *RepositoryNotFoundException* ]] || die "the ECR repository $repository cannot be asked for: $found"
+    # A tag stays what it was; what is pushed is looked through for known faults.
+    run aws ecr create-repository --region "$region" --repository-name "$repository" \
+      --image-tag-mutability IMMUTABLE --image-scanning-configuration scanOnPush=true
+  fi
+  if [[ $dry == yes ]]; then say "would log in to $registry"
+  else aws ecr get-login-password --region "$region" | "$engine" login --username AWS --password-stdin "$registry" >&2
+  fi
+fi
+image="$registry/$repository:$tag"
+
+build=(--file "$root/docker/Dockerfile" --target "$proxy" --platform "$platform" --tag "$image"
+  --build-arg VERSION="$version" --build-arg REVISION="$commit")
+if [[ -n $prebuilt ]]; then
+  run install -D "$prebuilt" "$root/docker/prebuilt/nodeweir-proxy"
+  build+=(--build-arg BINARY=prebuilt)
+fi
+# Docker's own format, because the other one has no health check.
+if [[ $engine != docker ]]; then build+=(--format docker); fi
+run "$engine" build "${build[@]}" "$root"
+run "$engine" push "$image"
+say "write this into the configuration, as aws.image:"
+printf '%s\n' "$image"
