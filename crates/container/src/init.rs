@@ -31,7 +31,7 @@ async fn keep() -> anyhow::Result<u8> {
             _ = ended.recv() => None,
             _ = terminate.recv() => Some(Signal::TERM),
             _ = interrupt.recv() => Some(Signal::INT),
-            // What docker and ECS send where an image names no other.
+            // What images of nginx are told to stop by.
             _ = quit.recv() => Some(Signal::TERM),
         };
         if let Some(signal) = told {

@@ -1,9 +1,8 @@
 //! Process 1 of the proxy's image: keeps nginx or HAProxy on what is published.
 //!
 //! `nodeweir-proxy` needs no arguments; its environment says all, see [`settings`]. `nodeweir-proxy ready` exits with 0 if
-//! the proxy of the same environment is ready. As process 1 of a container it is
-//! first of all an [`init`]: it starts itself once more to do the work, hands signals on, and collects whatever processes
-//! are left to it.
+//! the proxy of the same environment is ready. As process 1 of a container it is first of all an [`init`]: it starts
+//! itself once more to do the work, hands signals on, and collects whatever processes are left to it.
 
 mod builtin;
 mod follow;
