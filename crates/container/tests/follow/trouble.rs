@@ -48,6 +48,8 @@ async fn a_start_without_s3_runs_what_ran_last_and_follows_when_it_is_back() {
     rig.publish(&rig.revision(1, "one", one.port).compose()).await;
     let mut container = rig.start();
     container.serves("one").await;
+    // It serves a moment before that is written down.
+    container.says(r#""message":"runs""#).await;
     assert_eq!(container.stop().await, 0);
     rig.publish(&rig.revision(2, "other", other.port).compose()).await;
     for fault in [Fault::Refused, Fault::Instead(Answer::error(403, "AccessDenied"))] {
@@ -99,7 +101,7 @@ async fn a_proxy_that_dies_is_started_again() {
     let rig = Rig::new(leader.port).await;
     let mut container = rig.start();
     container.serves("leader").await;
-    let master = container.proxy.master().unwrap();
+    let master = until("there is a master", async || container.proxy.master()).await;
     send(master, Signal::KILL);
     until("another one runs", async || container.proxy.master().filter(|found| *found != master)).await;
     container.serves("leader").await;
