@@ -258,8 +258,8 @@ need_registry() {
 # because there is no Docker. Only root can build so.
 prepare_image_base() {
   if [[ -z ${NODEWEIR_IMAGE_BASE:-} ]]; then
-    if ((EUID != 0)) || ! is_debian_like; then
-      say "image: not built in the tests, which needs root and Debian or Ubuntu"
+    if ((EUID != 0)) || ! is_debian_like || ! unshare --pid --mount --fork true 2>/dev/null; then
+      say "image: not built in the tests, which needs root, Debian or Ubuntu, and namespaces of mounts and processes"
       return
     fi
     install_missing buildah
