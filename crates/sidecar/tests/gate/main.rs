@@ -6,3 +6,5 @@ mod counting;
 mod faulty;
 mod outages;
 mod rig;
+#[path = "../../../../tests/e2e/steady.rs"]
+mod steady;

@@ -10,7 +10,8 @@ use nodeweir_domain::gate::restrict::Restrictions;
 use nodeweir_sidecar::Ages;
 use nodeweir_store::{GateStore as _, Written};
 
-use crate::rig::{Rig, call, steadily, until};
+use crate::rig::{Rig, call, until};
+use crate::steady::steadily;
 
 #[tokio::test]
 async fn while_the_store_is_away_who_was_in_stays_in_up_to_the_overdraft() {
