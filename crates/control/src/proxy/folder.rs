@@ -80,7 +80,15 @@ pub(super) struct Folder {
     live: &'static str,
     /// Open, so that sockets in it are reached by a short path.
     handle: File,
-    _lock: File,
+    lock: File,
+}
+
+impl Drop for Folder {
+    /// Closing the file is not enough: a child that this process is just starting holds it open until it runs its
+    /// own program, and the lock with it.
+    fn drop(&mut self) {
+        let _ = self.lock.unlock();
+    }
 }
 
 impl Folder {
@@ -101,7 +109,7 @@ impl Folder {
             Err(TryLockError::Error(error)) => return Err(failed("lock", &lock)(error).into()),
         }
         let handle = File::open(&path).map_err(failed("open", &path))?;
-        let folder = Self { path, live: kind.file_name(), handle, _lock: lock_file };
+        let folder = Self { path, live: kind.file_name(), handle, lock: lock_file };
         for name in ["sock", "tmp"] {
             let path = folder.path.join(name);
             match DirBuilder::new().mode(0o700).create(&path) {
@@ -323,6 +331,8 @@ mod tests {
         let second = Folder::open(&folder.path, ProxyKind::Nginx).unwrap_err();
         assert!(second.to_string().contains("in use by another nodeweir"), "{second}");
         let path = folder.path.clone();
+        // As a child has it that is not yet running its own program.
+        let _inherited = folder.lock.try_clone().unwrap();
         drop(folder);
         Folder::open(&path, ProxyKind::Haproxy).unwrap();
     }
