@@ -45,6 +45,7 @@ export class Alarms extends Construct {
       ...config.networks.flatMap((network) => ofNetwork(network, metrics)),
       ...ofFlows(metrics),
       ...ofProxy(config, metrics),
+      ...ofTasks(metrics),
     ];
     this.names = list.map((alarm) => {
       const name = alarm.network === undefined ? alarm.id : `${alarm.id}-${alarm.network}`;
@@ -309,6 +310,39 @@ function ofProxy(config: Config, metrics: Metrics): AlarmProps[] {
       periods: 5,
       // Without any task the load balancer has nothing to say.
       silence: 'bad',
+    },
+  ];
+}
+
+/** What tasks say of themselves, each once a minute. When none says anything, that is `tasks-below-desired`. */
+function ofTasks(metrics: Metrics): AlarmProps[] {
+  const minute = Duration.minutes(1);
+  const above = { when: 'above', threshold: 0, silence: 'good' } as const;
+  return [
+    {
+      ...above,
+      id: 'revision-refused',
+      severity: 'critical',
+      says: 'A task has refused what is published for 3 minutes: it goes on with what it ran before.',
+      // The largest: one task is enough.
+      metric: metrics.of('RevisionRefused', 'Maximum', minute),
+      periods: 3,
+    },
+    {
+      ...above,
+      id: 'revision-unread',
+      severity: 'warning',
+      says: 'A task has not been able to read what is published for 10 minutes: it goes on with what it has.',
+      metric: metrics.of('RevisionUnread', 'Maximum', minute),
+      periods: 10,
+    },
+    {
+      ...above,
+      id: 'process-restarts',
+      severity: 'warning',
+      says: 'The proxy or the gate of a task ended unasked, and was started again.',
+      metric: metrics.restarts(),
+      periods: 1,
     },
   ];
 }

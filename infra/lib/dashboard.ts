@@ -63,6 +63,7 @@ export class Overview extends Construct {
     );
     for (const network of config.networks) this.dashboard.addWidgets(...ofNetwork(network, metrics));
     this.dashboard.addWidgets(...ofProxy(config, metrics));
+    this.dashboard.addWidgets(...ofTasks(metrics));
     this.dashboard.addWidgets(...ofFunctions(metrics));
     this.dashboard.addWidgets(
       table('Requests that failed with 5xx', [logs.proxy], FAILURES, WIDTH / 2),
@@ -174,6 +175,21 @@ function ofProxy({ aws }: Config, metrics: Metrics): GraphWidget[] {
   ];
 }
 
+/** What tasks say of themselves. */
+function ofTasks(metrics: Metrics): GraphWidget[] {
+  const half = { width: WIDTH / 2 };
+  const is = (name: string) => metrics.of(name, 'Maximum', Duration.minutes(1));
+  const times = (name: string) => metrics.of(name, 'Sum', Duration.minutes(5));
+  return [
+    graph(
+      'Proxy: a task refuses what is published, or cannot read it (1 = yes)',
+      ['RevisionRefused', 'RevisionUnread'].map(is),
+      half,
+    ),
+    graph('Proxy: processes that ended unasked', ['ProxyRestarts', 'GateRestarts'].map(times), half),
+  ];
+}
+
 function ofFunctions(metrics: Metrics): GraphWidget[] {
   const five = Duration.minutes(5);
   const count = (name: string) => metrics.of(name, 'Sum', five);
@@ -197,7 +213,7 @@ function ofFunctions(metrics: Metrics): GraphWidget[] {
   ];
 }
 
-/** A quarter of the page. */
+/** A quarter of the page, if not told otherwise. */
 function graph(title: string, left: IMetric[], more: Partial<GraphWidgetProps> = {}): GraphWidget {
   return new GraphWidget({
     title,

@@ -1,6 +1,6 @@
 /**
- * What alarms and the dashboard look at. The functions print their metrics in embedded metric format; `HealthyNodes` and
- * `Nodes` count a network's own nodes, without the leader. A test has the list of all their names.
+ * What alarms and the dashboard look at. Functions and tasks print their metrics in embedded metric format;
+ * `HealthyNodes` and `Nodes` count a network's own nodes, without the leader. A test has the list of all their names.
  */
 import { Duration, Fn } from 'aws-cdk-lib';
 import { type IMetric, MathExpression, Metric } from 'aws-cdk-lib/aws-cloudwatch';
@@ -93,6 +93,20 @@ export class Metrics {
       },
       period: Duration.minutes(1),
       label: 'missing tasks',
+    });
+  }
+
+  /** How often processes of tasks ended unasked and were started again: the proxy, and the gate beside it. */
+  restarts(): MathExpression {
+    const five = Duration.minutes(5);
+    return new MathExpression({
+      expression: 'FILL(proxy, 0) + FILL(gate, 0)',
+      usingMetrics: {
+        proxy: this.of('ProxyRestarts', 'Sum', five),
+        gate: this.of('GateRestarts', 'Sum', five),
+      },
+      period: five,
+      label: 'restarts',
     });
   }
 

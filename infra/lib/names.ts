@@ -7,7 +7,7 @@ export type Flow = (typeof FLOWS)[number];
 /** The published object. Nothing but the function `publish` writes it. */
 export const PUBLISHED_KEY = 'revision.conf';
 
-/** Of what the functions measure. */
+/** Of what functions and tasks measure. */
 export const METRICS = 'Nodeweir';
 
 /** The stack, and the beginning of all names that people meet: `nodeweir-dev`. */

@@ -20,6 +20,7 @@ const CRITICAL = [
   'proxy-slow-critical',
   'publish-not-running',
   'publish-refused',
+  'revision-refused',
   'rollout-failed',
   'rollout-not-running',
   'tasks-below-desired',
@@ -31,8 +32,10 @@ const WARNING = [
   'node-unhealthy-ethereum',
   'pinned',
   'prober-blind',
+  'process-restarts',
   'proxy-5xx-warning',
   'proxy-slow-warning',
+  'revision-unread',
   'roster-shrank',
 ];
 
@@ -180,6 +183,9 @@ describe('when', () => {
       'breaching',
       ['AWS/ApplicationELB HealthyHostCount', 'AWS/ApplicationELB UnHealthyHostCount'],
     ],
+    ['revision-refused', GREATER, 0, 3, 'notBreaching', ['Nodeweir RevisionRefused']],
+    ['revision-unread', GREATER, 0, 10, 'notBreaching', ['Nodeweir RevisionUnread']],
+    ['process-restarts', GREATER, 0, 1, 'notBreaching', ['Nodeweir ProxyRestarts', 'Nodeweir GateRestarts']],
     ['dead-letters', GREATER, 0, 1, 'ignore', Array(3).fill('AWS/SQS ApproximateNumberOfMessagesVisible')],
   ] as const)('%s: %s %d, %d times; no number is %s', (name, comparison, threshold, periods, missing, metrics) => {
     expect(alarm(name)).toMatchObject({
@@ -196,6 +202,7 @@ describe('when', () => {
     expect(expression('proxy-5xx-critical')).toBe('IF(requests > 0, 100 * FILL(failed, 0) / requests, 0)');
     expect(expression('tasks-below-desired')).toBe('MAX([2 - FILL(healthy, 0), FILL(unhealthy, 0)])');
     expect(expression('dead-letters')).toBe('FILL(probe, 0) + FILL(publish, 0) + FILL(rollout, 0)');
+    expect(expression('process-restarts')).toBe('FILL(proxy, 0) + FILL(gate, 0)');
   });
 
   test.each([
@@ -214,6 +221,18 @@ describe('when', () => {
     ]);
   });
 
+  test('one task is enough, and all restarts count', () => {
+    const of = { Dimensions: [{ Name: 'Stage', Value: 'dev' }] };
+    for (const name of ['revision-refused', 'revision-unread']) {
+      expect(alarm(name)).toMatchObject({ ...of, Statistic: 'Maximum', Period: 60 });
+    }
+    const stats = alarm('process-restarts').Metrics.flatMap(
+      ({ MetricStat }: Resource['Properties']) => MetricStat ?? [],
+    );
+    expect(stats).toHaveLength(2);
+    for (const stat of stats) expect(stat).toMatchObject({ Metric: of, Stat: 'Sum', Period: 300 });
+  });
+
   test('the proxy is the target group behind the load balancer', () => {
     expect(alarm('proxy-slow-critical')).toMatchObject({
       ExtendedStatistic: 'p95',
@@ -227,4 +246,13 @@ describe('when', () => {
       ],
     });
   });
+});
+
+test('docs/deploy.md counts them, and what they look at', () => {
+  const deploy = readFileSync(resolve(import.meta.dirname, '../../docs/deploy.md'), 'utf8');
+  const row = /^\| CloudWatch alarms \| (\d+) alarms that look at (\d+) metrics, 2 of autoscaling .* ([\d.]+) \|$/m;
+  const [, count, looked, price] = row.exec(deploy) ?? [];
+  const metrics = alarms().flatMap(metricsOf).length;
+  expect([count, looked].map(Number)).toEqual([alarms().length, metrics]);
+  expect(price).toBe(((metrics + 2) * 0.1).toFixed(2));
 });

@@ -1,3 +1,5 @@
+import { readFileSync } from 'node:fs';
+import { resolve } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import { resource, resources, templates } from './made.js';
 
@@ -33,6 +35,7 @@ describe('the dashboard', () => {
       'Which node is not healthy, since when, why',
       'ethereum: healthy nodes',
       'Proxy: requests per minute, 5xx in percent',
+      'Proxy: a task refuses what is published, or cannot read it (1 = yes)',
       'Runs that went well',
       'Warnings and errors',
     ].map((title) => titles.indexOf(title));
@@ -80,34 +83,50 @@ describe('the dashboard', () => {
   });
 });
 
-test('the programs’ metrics, which are a contract with them', () => {
+describe('the programs’ metrics, which are a contract with them', () => {
   const inAlarms = JSON.stringify(full.findResources('AWS::CloudWatch::Alarm'));
   const inDashboard = resource(full, 'AWS::CloudWatch::Dashboard').Properties.DashboardBody['Fn::Join'][1].join('');
   const found = [
     ...inAlarms.matchAll(/"MetricName":"(\w+)","Namespace":"Nodeweir"/g),
     ...inDashboard.matchAll(/"Nodeweir","(\w+)"/g),
     ...inDashboard.matchAll(/MetricName=\\"(\w+)\\"/g),
-  ].map(([, name]) => name);
-  expect([...new Set(found)].sort()).toEqual([
-    'Blind',
-    'Failed',
-    'FallbackActive',
-    'Healthy',
-    'HealthyNodes',
-    'Lag',
-    'LatencyMs',
-    'LeaderAnswers',
-    'LongestUnhealthySeconds',
-    'Nodes',
-    'Pinned',
-    'Published',
-    'ReferenceHead',
-    'Refused',
-    'RejectedItems',
-    'RevisionAgeSeconds',
-    'RolloutFailed',
-    'RolloutStarted',
-    'RosterShrank',
-    'Succeeded',
-  ]);
+  ].map(([, name]) => name ?? '');
+  const names = [...new Set(found)].sort();
+
+  test('are these', () => {
+    expect(names).toEqual([
+      'Blind',
+      'Failed',
+      'FallbackActive',
+      'GateRestarts',
+      'Healthy',
+      'HealthyNodes',
+      'Lag',
+      'LatencyMs',
+      'LeaderAnswers',
+      'LongestUnhealthySeconds',
+      'Nodes',
+      'Pinned',
+      'ProxyRestarts',
+      'Published',
+      'ReferenceHead',
+      'Refused',
+      'RejectedItems',
+      'RevisionAgeSeconds',
+      'RevisionRefused',
+      'RevisionUnread',
+      'RolloutFailed',
+      'RolloutStarted',
+      'RosterShrank',
+      'Succeeded',
+    ]);
+  });
+
+  test('are told to operators, whose table has one more', () => {
+    const docs = readFileSync(resolve(import.meta.dirname, '../../docs/operations.md'), 'utf8');
+    const rows = docs.split('### What the functions and tasks measure\n')[1]?.split('\n## ')[0]?.split('\n') ?? [];
+    // The head of a node is for those who make graphs of their own.
+    const told = rows.flatMap((row) => [...(row.split('|')[2] ?? '').matchAll(/`(\w+)`/g)].map(([, name]) => name));
+    expect(told.sort()).toEqual([...names, 'Head'].sort());
+  });
 });
