@@ -7,10 +7,12 @@
 mod admin;
 mod clock;
 mod gate;
+mod keeper;
 mod keys;
 mod listen;
 mod metrics;
 mod named;
+mod process;
 mod purses;
 mod question;
 mod server;
@@ -33,7 +35,9 @@ use listen::Listener;
 use usage::Usage;
 
 pub use gate::Gate;
+pub use keeper::{Condition, Job, Keeper};
 pub use keys::Ages;
+pub use process::{Process, is_there, outlive};
 pub use question::{Identity, Question, Verdict};
 
 /// How often purses are looked at. A report is due every 5 s, and a lease that runs low must not wait for it.

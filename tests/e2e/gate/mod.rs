@@ -93,12 +93,7 @@ impl Gated {
 
     /// What the gate's own address answers.
     async fn admin(&self, path: &str) -> Option<String> {
-        let mut stream = TcpStream::connect(("127.0.0.1", self.admin)).await.ok()?;
-        let request = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
-        stream.write_all(request.as_bytes()).await.ok()?;
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).await.ok()?;
-        Some(answer)
+        get(self.admin, path).await
     }
 
     /// A project's credits this month, as the ledger has them.
@@ -144,3 +139,13 @@ fn assert_refused(answer: &Answer, status: u16, rpc: i64, code: &str) {
 
 /// The time within which a revocation is promised to be effective.
 const REVOKED: Duration = Duration::from_secs(30);
+
+/// What a port answers, head and body.
+async fn get(port: u16, path: &str) -> Option<String> {
+    let mut stream = TcpStream::connect(("127.0.0.1", port)).await.ok()?;
+    let request = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes()).await.ok()?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await.ok()?;
+    Some(answer)
+}

@@ -6,7 +6,7 @@ use std::net::TcpListener;
 use nodeweir_domain::config::ProxyKind;
 use rustix::process::Signal;
 
-use super::Gated;
+use super::{Gated, get};
 use crate::both::place;
 use crate::client::request;
 use crate::nodes::Anvil;
@@ -77,11 +77,16 @@ async fn a_gate_that_does_not_stay_is_a_problem_and_one_that_does_is_none() {
         take(gated.admin)
     })
     .await;
+    until("who asks is told that nobody may pass", async || {
+        get(gated.rig.port, "/readyz").await.filter(|said| said.contains("the gate is away"))
+    })
+    .await;
     let (status, _) = gated.rig.until_status("its last words are told", |status| status.says("(`gate.admin`)")).await;
     assert_eq!(status.code, 1);
     assert!(status.says("the gate has ended (exit status: 1) and is started again: cannot listen on"), "{status:?}");
     drop(taken);
     gated.rig.until_status("all is well again", |status| status.code == 0).await;
+    assert!(get(gated.rig.port, "/readyz").await.unwrap().starts_with("HTTP/1.1 200"));
 }
 
 #[tokio::test]

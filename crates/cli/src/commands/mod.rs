@@ -12,7 +12,6 @@ mod rollback;
 mod status;
 mod usage;
 
-pub(crate) use gate::{is_there as is_gate_there, outlive as outlive_gate};
 pub(crate) use key::make::random as random_secret;
 
 use anyhow::Result;

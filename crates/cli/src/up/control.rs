@@ -12,6 +12,7 @@ use nodeweir_control::{listing, publish, rollout};
 use nodeweir_domain::fleet::inspect::Finding;
 use nodeweir_domain::fleet::node::Role;
 use nodeweir_domain::name::NetworkId;
+use nodeweir_sidecar::Condition;
 use nodeweir_store::sqlite::{Runtime, SqliteStore};
 use nodeweir_store::{Event, FleetStore as _, GateStore as _, StoreError};
 use tokio::sync::watch;
@@ -45,8 +46,8 @@ pub(super) struct Control {
     /// The proxy's name and version.
     pub(super) proxy: String,
     pub(super) screen: Arc<Screen>,
-    /// What is wrong with the gate.
-    pub(super) gate_fault: watch::Receiver<Option<String>>,
+    /// How the gate does.
+    pub(super) gate: watch::Receiver<Condition>,
 }
 
 /// What the loop remembers between two events. Nothing of it matters after a crash.
@@ -97,7 +98,7 @@ impl Control {
         draws.set_missed_tick_behavior(MissedTickBehavior::Delay);
         upkeeps.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut is_ticking = false;
-        let mut gate_fault = self.gate_fault.clone();
+        let mut gate = self.gate.clone();
         loop {
             let again = memory.again.as_ref().map(|(at, _)| *at);
             let (retry, restart) = (memory.retry, memory.restart);
@@ -135,7 +136,11 @@ impl Control {
                         memory.retry = Some(Instant::now());
                     }
                 }
-                Ok(()) = gate_fault.changed() => {
+                Ok(()) = gate.changed() => {
+                    let is_refusing = gate.borrow_and_update().fault.is_some();
+                    if let Err(error) = self.service.set_refusing(is_refusing).await {
+                        warn!(%error, "/readyz cannot be made to say how the gate does");
+                    }
                     let fault = memory.runtime.as_ref().and_then(|runtime| runtime.fault.clone());
                     self.tell(&store, fault, &mut memory).await;
                 }
@@ -296,7 +301,7 @@ impl Control {
         use nodeweir_control::edges::Service as _;
         let state = self.service.state().await.unwrap_or_default();
         let (proxy, at) = (self.proxy.clone(), Timestamp::now());
-        let (pid, gate_fault) = (std::process::id(), self.gate_fault.borrow().clone());
+        let (pid, gate_fault) = (std::process::id(), self.gate.borrow().fault.clone());
         let runtime = Runtime { at, pid, proxy, running: state.running, rejected: state.rejected, fault, gate_fault };
         let same = |before: &Runtime| Runtime { at: before.at, ..runtime.clone() } == *before;
         if memory.runtime.as_ref().is_some_and(same) {

@@ -1,7 +1,6 @@
 //! `nodeweir up`: everything on one machine, until stopped.
 
 mod control;
-mod gate;
 mod screen;
 mod service;
 
@@ -13,16 +12,16 @@ use nodeweir_control::prober::{HttpProber, environment};
 use nodeweir_control::proxy::{Line, Program, Settings, Source, Supervisor};
 use nodeweir_domain::config::Config;
 use nodeweir_domain::fleet::node::{NodeUrl, resolve};
+use nodeweir_sidecar::{Condition, Job, Keeper};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use tokio::process::Command;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, watch};
 use tracing::{error, info, warn};
 
-use crate::commands::{is_gate_there, outlive_gate};
 use crate::context::{Context, DEMO};
 use crate::output::{Outcome, Output};
 use control::Control;
-use gate::Gate;
 use screen::Screen;
 use service::LocalService;
 
@@ -55,9 +54,9 @@ pub(crate) async fn run(context: Context, output: Output) -> Result<Outcome> {
     screen.open();
     info!(addresses = ?context.addresses(), proxy, state = %context.state.display(), "starting");
     let (stop_gate, gate_stops) = watch::channel(false);
-    let (tell_fault, gate_fault) = watch::channel(None);
+    let (tell, gate_condition) = watch::channel(Condition::default());
     let gate = if context.config.gate.enabled {
-        let mut gate = Gate::start(&context, &screen, tell_fault)?;
+        let mut gate = Keeper::start(gate_of(&context, &screen), tell)?;
         let is_ended = tokio::select! {
             stands = gate.stand() => {
                 stands?;
@@ -78,7 +77,7 @@ pub(crate) async fn run(context: Context, output: Output) -> Result<Outcome> {
         None
     };
     let service = LocalService::new(supervisor);
-    let control = Control { context, object, prober, service, proxy, screen, gate_fault };
+    let control = Control { context, object, prober, service, proxy, screen, gate: gate_condition };
     let ended = tokio::select! {
         ended = control.run() => ended,
         _ = terminate.recv() => Ok(()),
@@ -120,10 +119,26 @@ pub(crate) async fn demo(output: Output) -> Result<Outcome> {
     outcome
 }
 
+/// This program as a gate.
+fn gate_of(context: &Context, screen: &Arc<Screen>) -> Job {
+    let (file, screen) = (context.file.clone(), Arc::clone(screen));
+    let command = move || {
+        let mut command = Command::new(std::env::current_exe().context("cannot find this program")?);
+        command.arg("gate").arg("--config").arg(std::path::absolute(&file)?);
+        Ok(command)
+    };
+    Job {
+        command: Box::new(command),
+        state: context.state.clone(),
+        admin: context.config.gate.admin,
+        show: Arc::new(move |line| screen.gate(line)),
+    }
+}
+
 /// Ends a gate that an earlier `up` left behind which was killed; nobody asks it any more.
 async fn end_gate(context: Context) {
-    if is_gate_there(&context)
-        && let Err(error) = outlive_gate(&context).await
+    if nodeweir_sidecar::is_there(&context.state)
+        && let Err(error) = nodeweir_sidecar::outlive(&context.state).await
     {
         warn!("an earlier gate goes on: {error:#}");
     }

@@ -48,6 +48,11 @@ impl LocalService {
         self.supervisor.lock().await.upkeep()
     }
 
+    /// Whether `/readyz` says that the gate is away.
+    pub(super) async fn set_refusing(&self, is_refusing: bool) -> Result<(), FileError> {
+        self.supervisor.lock().await.set_refusing(is_refusing)
+    }
+
     /// The supervisor, to stop it.
     pub(super) fn into_supervisor(self) -> Supervisor {
         self.supervisor.into_inner()

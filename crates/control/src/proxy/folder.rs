@@ -11,6 +11,7 @@
 //! | `tmp/` | temporary files of nginx | workers |
 //! | `usage/` | what was used, see [`super::usage`]; often a link into memory | the gate's process |
 //! | `draining` | exists while draining | workers |
+//! | `refusing` | exists while the gate is away, so that nobody may pass | workers |
 //! | `last-good` | the last revision that ran, without secrets | the next start |
 //! | `proxy.pid` | the master that was started last | the next start |
 //! | `lock` | held by the supervisor | supervisors |
@@ -45,6 +46,7 @@ const GATE_SOCKET: &[u8] = b"gate.sock";
 const LAST_GOOD: &str = "last-good";
 const PID: &str = "proxy.pid";
 const DRAINING: &str = "draining";
+const REFUSING: &str = "refusing";
 
 /// A file or folder that could not be used.
 #[derive(Debug, thiserror::Error)]
@@ -122,6 +124,7 @@ impl Folder {
         }
         folder.remove(&folder.candidate())?;
         folder.remove(&folder.previous())?;
+        folder.set_refusing(false)?;
         Ok(folder)
     }
 
@@ -217,7 +220,15 @@ impl Folder {
     }
 
     pub(super) fn set_draining(&self, draining: bool) -> Result<(), FileError> {
-        if draining { self.write(DRAINING, b"", 0o644) } else { self.remove(DRAINING) }
+        self.flag(DRAINING, draining)
+    }
+
+    pub(super) fn set_refusing(&self, refusing: bool) -> Result<(), FileError> {
+        self.flag(REFUSING, refusing)
+    }
+
+    fn flag(&self, name: &str, is_there: bool) -> Result<(), FileError> {
+        if is_there { self.write(name, b"", 0o644) } else { self.remove(name) }
     }
 
     /// Removes the sockets that a proxy left. nginx does not start while one with its name exists. The gate's is not

@@ -11,7 +11,8 @@
 //!   `host-lua-main.conf` and `host-lua-http.conf`. It finds the gate at `sock/gate.sock`, which the gate's own
 //!   process makes, and writes down for it in `usage/requests.log` what was used. HAProxy gets a file with a `global`
 //!   section and `resolvers system` before the revision's, and `NODEWEIR_CA_FILE` in its environment.
-//! - `/readyz` is 503 while the file `draining` exists (nginx) or after `POST /drain` on `sock/admin.sock` (HAProxy).
+//! - `/readyz` is 503 while the file `draining` or `refusing` exists (nginx) or after `POST /drain` on `sock/admin.sock`
+//!   (HAProxy).
 //! - `GET /revision` on `sock/admin.sock` answers
 //!   [`REVISION`](nodeweir_domain::fleet::render::REVISION), which is replaced by the revision's name.
 //!

@@ -208,6 +208,11 @@ impl Supervisor {
         Err(ApplyError::Rejected { kind, name: name.to_owned(), output })
     }
 
+    /// Whether `/readyz` says 503 because the gate is away. HAProxy has no gate, and ignores it.
+    pub fn set_refusing(&self, is_refusing: bool) -> Result<(), FileError> {
+        self.folder.set_refusing(is_refusing)
+    }
+
     /// Whether the proxy runs. An end that was not seen before is left for [`Self::exited`].
     pub(super) fn is_alive(&mut self) -> bool {
         self.child.as_mut().is_some_and(|child| matches!(child.try_wait(), Ok(None)))

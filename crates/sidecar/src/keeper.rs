@@ -1,6 +1,8 @@
-//! The gate's process beside the proxy: started, watched, started again, stopped last.
+//! The gate's process as the child of who runs the proxy: started, watched, started again, stopped last.
 
 use std::collections::VecDeque;
+use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::process::{ExitStatus, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -15,11 +17,9 @@ use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
 use tracing::{error, warn};
 
-use super::screen::Screen;
-use crate::commands::is_gate_there;
-use crate::context::Context;
+use crate::process::is_there;
 
-/// How long a gate may take to stand before `up` goes on without it.
+/// How long a gate may take to stand before who started it goes on without it.
 const STAND: Duration = Duration::from_secs(10);
 
 /// How long it may take to count the last requests and to give leases back.
@@ -47,41 +47,63 @@ const WORDS: usize = 4;
 /// What a gate said last beside its log: why it cannot go on.
 type Words = Arc<Mutex<VecDeque<String>>>;
 
-/// A gate's process.
-pub(super) struct Gate {
-    context: Context,
-    screen: Arc<Screen>,
+/// What to run, and how to know it.
+pub struct Job {
+    /// Makes the command of a gate; where its input and output go is not its matter.
+    pub command: Box<dyn Fn() -> Result<Command> + Send>,
+    /// The state that it works on.
+    pub state: PathBuf,
+    /// Its `gate.admin`.
+    pub admin: SocketAddr,
+    /// Is shown each line of its log, which is JSON.
+    pub show: Arc<dyn Fn(&str) + Send + Sync>,
+}
+
+/// How a gate does.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Condition {
+    /// What is wrong with it, in words. Requests are refused meanwhile.
+    pub fault: Option<String>,
+    /// How often it ended unasked.
+    pub ends: u64,
+    /// How often in a row it did so soon after its start.
+    pub row: usize,
+}
+
+/// A gate's process, and who looks after it.
+pub struct Keeper {
+    job: Job,
     child: Child,
     since: Instant,
     /// Whole once the task has ended, which ends with the process.
     words: Words,
     shower: JoinHandle<()>,
-    fault: watch::Sender<Option<String>>,
+    condition: watch::Sender<Condition>,
 }
 
-impl Gate {
-    /// Starts it. What is wrong with it from then on, in words, is told to `fault`.
-    pub(super) fn start(context: &Context, screen: &Arc<Screen>, fault: watch::Sender<Option<String>>) -> Result<Self> {
-        // One that a killed `up` left behind has the address, and makes room for the new one.
-        if !is_gate_there(context) {
-            let admin = context.config.gate.admin;
+impl Keeper {
+    /// Starts it. How it does from then on is told to `condition`. Errs if it cannot be started, or somebody else has its
+    /// address.
+    pub fn start(job: Job, condition: watch::Sender<Condition>) -> Result<Self> {
+        // One that was left behind has the address, and makes room for the new one.
+        if !is_there(&job.state) {
+            let admin = job.admin;
             std::net::TcpListener::bind(admin)
                 .with_context(|| format!("cannot listen on {admin} (`gate.admin`); is another program there?"))
                 .context("the gate cannot start")?;
         }
-        let (child, words, shower) = spawn(context, screen)?;
-        let (context, screen) = (context.clone(), Arc::clone(screen));
-        Ok(Self { context, screen, child, since: Instant::now(), words, shower, fault })
+        let (child, words, shower) = spawn(&job)?;
+        Ok(Self { job, child, since: Instant::now(), words, shower, condition })
     }
 
     /// Waits until it stands, or for so long that it may come later. Errs if it ends instead, with what it said.
-    pub(super) async fn stand(&mut self) -> Result<()> {
+    pub async fn stand(&mut self) -> Result<()> {
         tokio::select! {
             ended = self.child.wait() => {
                 let ended = ended.context("cannot wait for the gate")?;
                 bail!("the gate cannot start ({ended}){}", self.last_words().await);
             }
-            stands = timeout(STAND, stands(&self.context)) => if stands.is_err() {
+            stands = timeout(STAND, stands(self.job.admin)) => if stands.is_err() {
                 warn!("the gate does not stand yet; requests are refused until it does");
                 self.tell(Some("the gate does not stand yet; see its log".to_owned()));
             },
@@ -90,18 +112,19 @@ impl Gate {
     }
 
     /// Starts it again whenever it ends, until `stop` turns true; then stops it, and says whether it ended in order.
-    pub(super) async fn keep(mut self, mut stop: watch::Receiver<bool>) -> bool {
+    pub async fn keep(mut self, mut stop: watch::Receiver<bool>) -> bool {
         let mut row = 0;
         loop {
             let ended = tokio::select! {
                 ended = self.child.wait() => ended,
-                is_ready = look(&self.context) => {
+                is_ready = look(self.job.admin) => {
                     self.judge(is_ready, row);
                     continue;
                 }
                 () = stopped(&mut stop) => return self.stop().await,
             };
             row = if self.since.elapsed() >= LIVED { 0 } else { row + 1 };
+            self.condition.send_modify(|told| (told.ends, told.row) = (told.ends + 1, row));
             self.say_ended(ended).await;
             loop {
                 let pause = PAUSES[row.min(PAUSES.len() - 1)];
@@ -109,7 +132,7 @@ impl Gate {
                     () = sleep(pause) => {}
                     () = stopped(&mut stop) => return false,
                 }
-                match spawn(&self.context, &self.screen) {
+                match spawn(&self.job) {
                     Ok((child, words, shower)) => {
                         (self.child, self.words, self.shower, self.since) = (child, words, shower, Instant::now());
                         break;
@@ -128,7 +151,7 @@ impl Gate {
     fn judge(&self, is_ready: bool, row: usize) {
         let lived = self.since.elapsed();
         if !is_ready && lived >= STAND {
-            let admin = self.context.config.gate.admin;
+            let admin = self.job.admin;
             self.tell(Some(format!("the gate runs, but is not ready at {admin} (`gate.admin`); see its log")));
         } else if is_ready && (row == 0 || lived >= LIVED) {
             // One that ends again and again may be ready in between.
@@ -137,9 +160,9 @@ impl Gate {
     }
 
     fn tell(&self, fault: Option<String>) {
-        self.fault.send_if_modified(|told| {
-            let is_news = *told != fault;
-            *told = fault;
+        self.condition.send_if_modified(|told| {
+            let is_news = told.fault != fault;
+            told.fault = fault;
             is_news
         });
     }
@@ -168,7 +191,7 @@ impl Gate {
     }
 
     /// Stops it, and says whether it ended in order.
-    pub(super) async fn stop(mut self) -> bool {
+    pub async fn stop(mut self) -> bool {
         let pid = self.child.id().and_then(|id| Pid::from_raw(i32::try_from(id).ok()?));
         if let Some(pid) = pid {
             // It may have ended by itself.
@@ -189,12 +212,9 @@ impl Gate {
     }
 }
 
-/// Starts this program as a gate. What it says is shown by the task that comes with it, and the last of it is kept.
-fn spawn(context: &Context, screen: &Arc<Screen>) -> Result<(Child, Words, JoinHandle<()>)> {
-    let program = std::env::current_exe().context("cannot find this program")?;
-    let config = std::path::absolute(&context.file)?;
-    let mut command = Command::new(program);
-    command.arg("gate").arg("--config").arg(config);
+/// Starts it. What it says is shown by the task that comes with it, and the last of it is kept.
+fn spawn(job: &Job) -> Result<(Child, Words, JoinHandle<()>)> {
+    let mut command = (job.command)()?;
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
     // Ctrl-C in a terminal reaches the whole group; the gate stops after the proxy, when it is told. Whoever gives up
     // without telling it leaves none behind.
@@ -202,7 +222,7 @@ fn spawn(context: &Context, screen: &Arc<Screen>) -> Result<(Child, Words, JoinH
     let mut child = command.spawn().context("cannot start the gate")?;
     let said = child.stderr.take().context("the gate has no error output")?;
     let words = Words::default();
-    let (screen, kept) = (Arc::clone(screen), Arc::clone(&words));
+    let (show, kept) = (Arc::clone(&job.show), Arc::clone(&words));
     let shower = tokio::spawn(async move {
         let mut lines = BufReader::new(said).lines();
         while let Ok(Some(line)) = lines.next_line().await {
@@ -210,7 +230,7 @@ fn spawn(context: &Context, screen: &Arc<Screen>) -> Result<(Child, Words, JoinH
                 continue;
             }
             if line.starts_with('{') {
-                screen.gate(&line);
+                show(&line);
             } else {
                 warn!(line, "the gate says");
                 keep_word(&kept, line);
@@ -229,23 +249,23 @@ fn keep_word(words: &Mutex<VecDeque<String>>, line: String) {
 }
 
 /// Asks it, after a while, whether it is ready.
-async fn look(context: &Context) -> bool {
+async fn look(admin: SocketAddr) -> bool {
     sleep(LOOK).await;
-    matches!(timeout(ANSWER, is_ready(context)).await, Ok(Ok(true)))
+    matches!(timeout(ANSWER, is_ready(admin)).await, Ok(Ok(true)))
 }
 
 /// Waits until the gate says that it is ready.
-async fn stands(context: &Context) {
+async fn stands(admin: SocketAddr) {
     loop {
-        if is_ready(context).await.unwrap_or(false) {
+        if is_ready(admin).await.unwrap_or(false) {
             return;
         }
         sleep(Duration::from_millis(20)).await;
     }
 }
 
-async fn is_ready(context: &Context) -> std::io::Result<bool> {
-    let mut stream = TcpStream::connect(context.config.gate.admin).await?;
+async fn is_ready(admin: SocketAddr) -> std::io::Result<bool> {
+    let mut stream = TcpStream::connect(admin).await?;
     stream.write_all(b"GET /readyz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").await?;
     let mut answer = Vec::new();
     stream.take(64 * 1024).read_to_end(&mut answer).await?;
