@@ -6,7 +6,6 @@
 
 mod error;
 mod events;
-mod metrics;
 mod probe;
 mod publish;
 mod rollout;

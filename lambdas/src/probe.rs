@@ -7,6 +7,7 @@ use std::time::Duration;
 use anyhow::{Context as _, Result};
 use aws_config::SdkConfig;
 use jiff::Timestamp;
+use nodeweir_aws::metrics::{Line, Unit};
 use nodeweir_aws::{DynamoStore, read_secrets};
 use nodeweir_control::probe::{self, Report, Scope};
 use nodeweir_control::prober::HttpProber;
@@ -21,7 +22,6 @@ use tracing::{error, info, warn};
 
 use crate::error::RunError;
 use crate::events::ProbeEvent;
-use crate::metrics::{Line, Unit};
 use crate::runtime::Function;
 use crate::settings::Settings;
 

@@ -3,6 +3,7 @@
 use anyhow::Result;
 use aws_config::SdkConfig;
 use jiff::Timestamp;
+use nodeweir_aws::metrics::{Line, Unit};
 use nodeweir_aws::{DynamoStore, ProbeFunction, S3Object};
 use nodeweir_control::probe::unjudged;
 use nodeweir_control::publish::{self, Outcome};
@@ -14,7 +15,6 @@ use tracing::{error, info, warn};
 
 use crate::error::RunError;
 use crate::events::StreamEvent;
-use crate::metrics::{Line, Unit};
 use crate::runtime::Function;
 use crate::settings::{Settings, variable};
 

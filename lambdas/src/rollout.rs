@@ -3,6 +3,7 @@
 use anyhow::Result;
 use aws_config::SdkConfig;
 use jiff::Timestamp;
+use nodeweir_aws::metrics::Line;
 use nodeweir_aws::{DynamoStore, EcsService, S3Object};
 use nodeweir_control::rollout::{self, Outcome};
 use nodeweir_domain::config::RolloutMode;
@@ -10,7 +11,6 @@ use serde_json::{Value, json};
 use tracing::{error, info};
 
 use crate::error::RunError;
-use crate::metrics::Line;
 use crate::runtime::Function;
 use crate::settings::{Settings, variable};
 

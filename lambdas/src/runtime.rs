@@ -7,13 +7,13 @@ use anyhow::Result;
 use aws_config::SdkConfig;
 use jiff::Timestamp;
 use lambda_runtime::{Diagnostic, LambdaEvent, service_fn};
+use nodeweir_aws::metrics::Line;
 use serde_json::Value;
 use tokio::runtime::Builder;
 use tracing::error;
 use tracing_subscriber::EnvFilter;
 
 use crate::error::RunError;
-use crate::metrics::Line;
 use crate::settings::Settings;
 
 /// One of the flows, as a function.

@@ -5,6 +5,7 @@
 
 mod connect;
 mod function;
+pub mod metrics;
 mod object;
 mod packed;
 mod secrets;

@@ -10,13 +10,15 @@ use nodeweir_control::proxy::{ApplyError, Line, Program, Settings as ProxySettin
 use nodeweir_domain::config::Config;
 use nodeweir_domain::fleet::node::SecretName;
 use nodeweir_domain::fleet::revision::Revision;
+use nodeweir_sidecar::{Condition, Keeper};
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep_until, timeout};
 use tracing::{error, info, warn};
 
-use crate::builtin;
 use crate::settings::{Published, Settings};
+use crate::tally::{self, Tally};
+use crate::{builtin, gate};
 
 /// Between two looks at what is published, and by how much of it each one differs: many tasks do not ask together.
 const LOOK: Duration = Duration::from_secs(3);
@@ -26,7 +28,7 @@ const ANSWER: Duration = Duration::from_secs(10);
 const FIRST_ANSWER: Duration = Duration::from_secs(2);
 /// Between two looks after the log of what was used.
 const UPKEEP: Duration = Duration::from_secs(1);
-/// Restarts in a row that come to nothing before the container gives up: with their pauses, a minute.
+/// Restarts in a row that come to nothing before the container gives up: with their pauses, a minute of the proxy.
 const RESTARTS: u32 = 7;
 /// Lines of the proxy that wait to be printed.
 const LINES: usize = 4096;
@@ -35,6 +37,10 @@ struct Follower<O> {
     config: Config,
     published: O,
     supervisor: Supervisor,
+    gate: watch::Receiver<Condition>,
+    /// Under whose name CloudWatch is told.
+    stage: Option<String>,
+    tally: Tally,
     /// What was looked at last and needs no second look: it runs, or never can.
     seen: Option<Etag>,
     /// Whether anything was ever run.
@@ -62,20 +68,50 @@ async fn open(settings: Settings) -> Result<()> {
 }
 
 async fn follow<O: PublishedObject>(settings: Settings, published: O) -> Result<()> {
-    let Settings { config, state, .. } = settings;
     let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    let job = settings.config.gate.enabled.then(|| gate::job(&settings));
+    let Settings { config, state, stage, .. } = settings;
     let program = Program::find(config.proxy.kind)?;
     let (to, lines) = mpsc::channel(LINES);
     let printer = tokio::spawn(print(lines));
     let proxy = ProxySettings::from(&config.proxy);
     let value = |name: &SecretName| std::env::var(name.as_str()).ok();
     let supervisor = Supervisor::new(program, state.join("proxy"), proxy, value, to)?;
-    let mut follower = Follower { config, published, supervisor, seen: None, is_begun: false, failures: 0, refused: 0 };
+    let (tell, condition) = watch::channel(Condition::default());
+    let (stop_gate, gate_stops) = watch::channel(false);
+    let mut keeping = None;
+    if let Some(job) = job {
+        let mut gate = Keeper::start(job, tell)?;
+        let is_told = tokio::select! {
+            stands = gate.stand() => stands.map(|()| false)?,
+            _ = terminate.recv() => true,
+            _ = interrupt.recv() => true,
+        };
+        if is_told {
+            gate.stop().await;
+            return Ok(());
+        }
+        keeping = Some(tokio::spawn(gate.keep(gate_stops)));
+    }
+    let mut follower = Follower {
+        config,
+        published,
+        supervisor,
+        gate: condition,
+        stage,
+        tally: Tally::default(),
+        seen: None,
+        is_begun: false,
+        failures: 0,
+        refused: 0,
+    };
     let ended = tokio::select! {
         ended = follower.keep() => ended,
         _ = terminate.recv() => Ok(()),
         _ = interrupt.recv() => Ok(()),
     };
+    // What happened since the last minute would be lost, and it may be why this ends.
+    follower.tell();
     info!("stopping: no new requests, and those in flight are finished");
     let mut supervisor = follower.supervisor;
     let stopped = tokio::select! {
@@ -87,6 +123,14 @@ async fn follow<O: PublishedObject>(settings: Settings, published: O) -> Result<
         Ok(stopped) => info!(how = ?stopped, "the proxy has stopped"),
         Err(error) => error!(%error, "the proxy was not stopped in order"),
     }
+    // After the proxy: the last requests are in its log, and leases go back after them.
+    let _ = stop_gate.send(true);
+    if let Some(keeping) = keeping
+        && keeping.await.unwrap_or(false)
+        && let Err(error) = supervisor.discard_used()
+    {
+        warn!(%error, "the log of what was used stays, although all of it was read");
+    }
     drop(supervisor);
     let _ = printer.await;
     ended
@@ -96,6 +140,9 @@ impl<O: PublishedObject> Follower<O> {
     async fn keep(&mut self) -> Result<()> {
         let (mut look, mut upkeep) = (Instant::now(), Instant::now());
         let (mut restart, mut restarts) = (None, 0);
+        let (mut tell, mut gate) = (Instant::now(), self.gate.clone());
+        // It may have been told before this began.
+        gate.mark_changed();
         loop {
             tokio::select! {
                 () = sleep_until(look) => {
@@ -108,8 +155,17 @@ impl<O: PublishedObject> Follower<O> {
                     }
                     upkeep = Instant::now() + UPKEEP;
                 }
+                Ok(()) = gate.changed() => {
+                    let Condition { fault, ends, row } = gate.borrow_and_update().clone();
+                    self.heed_gate(fault, ends, row)?;
+                }
+                () = sleep_until(tell) => {
+                    self.tell();
+                    tell += tally::EVERY;
+                }
                 exited = self.supervisor.exited(), if restart.is_none() => {
                     warn!("{exited}");
+                    self.tally.proxy_restarts += 1;
                     let pause = self.supervisor.pause();
                     // The first of a new row waits for nothing.
                     restarts = if pause.is_zero() { 1 } else { restarts + 1 };
@@ -129,6 +185,26 @@ impl<O: PublishedObject> Follower<O> {
         }
     }
 
+    fn tell(&mut self) {
+        if let Some(stage) = &self.stage {
+            self.tally.print(stage);
+        }
+    }
+
+    /// As long as the gate is away nobody may pass, so that other tasks should be asked. Errs if it does not stay.
+    fn heed_gate(&mut self, fault: Option<String>, ends: u64, row: usize) -> Result<()> {
+        self.tally.gate_ends = ends;
+        if let Err(error) = self.supervisor.set_refusing(fault.is_some()) {
+            warn!(%error, "/readyz cannot be made to say how the gate does");
+        }
+        match fault {
+            Some(fault) if row > RESTARTS as usize => bail!("the gate does not stay up: {fault}"),
+            Some(fault) => warn!(fault, "not ready: nobody may pass"),
+            None => {}
+        }
+        Ok(())
+    }
+
     /// Looks at what is published, and has the proxy run it if it is new. As long as nothing runs at all, something else
     /// is tried instead: what ran well last, or the leaders.
     async fn look(&mut self) {
@@ -137,10 +213,12 @@ impl<O: PublishedObject> Follower<O> {
             Ok(Ok(looked)) => {
                 if self.failures > 0 {
                     info!("what is published can be read again");
-                    self.failures = 0;
+                    (self.failures, self.tally.is_unread) = (0, false);
                 }
-                if let Looked::New(etag, text) = looked {
-                    self.take(etag, &text).await;
+                match looked {
+                    Looked::New(etag, text) => self.take(etag, &text).await,
+                    Looked::Nothing => self.tally.is_refused = false,
+                    Looked::Same => {}
                 }
             }
             Ok(Err(error)) => self.fail(&error.to_string()),
@@ -154,6 +232,7 @@ impl<O: PublishedObject> Follower<O> {
     /// Told less and less often: what runs goes on.
     fn fail(&mut self, why: &str) {
         self.failures = self.failures.saturating_add(1);
+        self.tally.is_unread = true;
         if self.failures.is_power_of_two() {
             warn!(failures = self.failures, why, "what is published cannot be read; what runs goes on");
         }
@@ -188,10 +267,13 @@ impl<O: PublishedObject> Follower<O> {
         match self.supervisor.apply(&name, text).await {
             Ok(()) => {
                 info!(revision = name, reason = revision.reason, "runs");
-                (self.seen, self.is_begun) = (Some(etag), true);
+                (self.seen, self.is_begun, self.tally.is_refused) = (Some(etag), true, false);
             }
             Err(error) if is_final(&error) => self.refuse(etag, &error.into()),
-            Err(error) => warn!(revision = name, %error, "it does not run yet; it is tried again"),
+            Err(error) => {
+                self.tally.is_refused = true;
+                warn!(revision = name, %error, "it does not run yet; it is tried again");
+            }
         }
     }
 
@@ -207,6 +289,7 @@ impl<O: PublishedObject> Follower<O> {
     /// What was published is not run until it is replaced.
     fn refuse(&mut self, etag: Etag, error: &anyhow::Error) {
         self.refused += 1;
+        self.tally.is_refused = true;
         error!(refused = self.refused, "what is published is refused, and what runs goes on: {error:#}");
         self.seen = Some(etag);
     }

@@ -7,6 +7,7 @@
 //! | `NODEWEIR_BUCKET` | the bucket whose object is published |
 //! | `NODEWEIR_FOLDER` | or a folder with it |
 //! | `NODEWEIR_STATE` | what may be written to; `/var/lib/nodeweir` unless named |
+//! | `NODEWEIR_STAGE` | prints metrics for CloudWatch once a minute, under this stage's name |
 //! | names of secrets | their values |
 
 use std::path::PathBuf;
@@ -29,6 +30,7 @@ pub(crate) struct Settings {
     pub(crate) config: Config,
     pub(crate) published: Published,
     pub(crate) state: PathBuf,
+    pub(crate) stage: Option<String>,
 }
 
 impl Settings {
@@ -45,20 +47,20 @@ impl Settings {
             }
         };
         let config = Config::read(&text).with_context(|| format!("{place} has faults"))?;
-        if config.gate.enabled {
-            bail!(
-                "{place} has the gate switched on, which does not run in this image yet, so that every request would be \
-                 refused: write `gate.enabled: false`"
-            );
-        }
         let published = match (variable("NODEWEIR_BUCKET"), variable("NODEWEIR_FOLDER")) {
             (Some(bucket), None) => Published::Bucket(bucket),
             (None, Some(folder)) => Published::Folder(folder.into()),
             (None, None) => bail!("set NODEWEIR_BUCKET or NODEWEIR_FOLDER: where the published revision is"),
             (Some(_), Some(_)) => bail!("NODEWEIR_BUCKET and NODEWEIR_FOLDER are set: leave one out"),
         };
+        if config.gate.enabled && matches!(published, Published::Bucket(_)) {
+            bail!(
+                "{place} has the gate switched on, which runs beside a folder only so far (NODEWEIR_FOLDER), where the keys \
+                 are in the same state: without it every request would be refused. Write `gate.enabled: false`"
+            );
+        }
         let state = variable("NODEWEIR_STATE").unwrap_or_else(|| STATE.to_owned()).into();
-        Ok(Self { config, published, state })
+        Ok(Self { config, published, state, stage: variable("NODEWEIR_STAGE") })
     }
 }
 
@@ -84,6 +86,9 @@ gate: {enabled: false}";
         std::fs::write(&file, CONFIG).unwrap();
         let named = [("NODEWEIR_CONFIG_FILE", file.to_str().unwrap()), ("NODEWEIR_FOLDER", "/published")];
         assert_eq!(read(&named).unwrap().published, Published::Folder("/published".into()));
+        let gated = CONFIG.trim_end_matches("gate: {enabled: false}");
+        let gated = read(&[("NODEWEIR_CONFIG", gated), ("NODEWEIR_FOLDER", "f"), ("NODEWEIR_STAGE", "dev")]).unwrap();
+        assert_eq!((gated.config.gate.enabled, gated.stage.as_deref()), (true, Some("dev")));
     }
 
     /// As a task of a stack has it, where a bare `${` would be the template's.
@@ -108,7 +113,7 @@ gate: {enabled: false}";
             ),
             (
                 &[("NODEWEIR_CONFIG", CONFIG.trim_end_matches("gate: {enabled: false}")), bucket],
-                "write `gate.enabled: false`",
+                "Write `gate.enabled: false`",
             ),
             (&[("NODEWEIR_CONFIG", "networks: 7"), bucket], "NODEWEIR_CONFIG has faults"),
         ] {

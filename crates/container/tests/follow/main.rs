@@ -9,6 +9,7 @@
 )]
 
 mod following;
+mod gated;
 mod image;
 mod init;
 mod rig;

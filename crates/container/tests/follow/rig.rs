@@ -7,6 +7,8 @@ use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
 use jiff::Timestamp;
+use nodeweir_control::edges::PublishedObject as _;
+use nodeweir_control::folder::FolderObject;
 use nodeweir_domain::config::{Config, ProxyKind};
 use nodeweir_domain::fleet::node::list;
 use nodeweir_domain::fleet::plan::{World as Known, plan};
@@ -32,6 +34,8 @@ pub(crate) struct Rig {
     pub(crate) path: &'static str,
     /// More sections of the configuration.
     pub(crate) sections: &'static str,
+    /// The gate's own port, if it is on; then what is published is a folder.
+    pub(crate) admin: Option<u16>,
     /// What the process writes to, as it sees it.
     pub(crate) state: PathBuf,
     place: TempDir,
@@ -54,14 +58,24 @@ impl Rig {
             leader,
             path: "",
             sections: "",
+            admin: None,
             state: place.path().to_owned(),
             place,
         }
     }
 
+    /// The same with the gate on, beside a folder.
+    pub(crate) async fn gated(leader: u16) -> Self {
+        Self { admin: Some(free_port()), ..Self::new(leader).await }
+    }
+
     /// The configuration with a leader of this name at a port.
     fn config(&self, name: &str, leader: u16) -> String {
         let Self { port, path, sections, .. } = self;
+        let gate = match self.admin {
+            Some(port) => format!("{{admin: '127.0.0.1:{port}'}}"),
+            None => "{enabled: false}".to_owned(),
+        };
         format!(
             "networks:
   ethereum:
@@ -71,7 +85,7 @@ impl Rig {
 proxy:
   listen: 127.0.0.1:{port}
   timeouts: {{connect: 500ms, attempt: 5s, total: 20s, keepalive_min: 1s, shutdown: 3s, drain: 1s}}
-gate: {{enabled: false}}
+gate: {gate}
 {sections}"
         )
     }
@@ -94,7 +108,17 @@ gate: {{enabled: false}}
         Revision { seq, proxy: ProxyKind::Nginx, at, reason: "a test".to_owned(), rosters, body }
     }
 
+    fn folder(&self) -> PathBuf {
+        self.place.path().join("published")
+    }
+
     pub(crate) async fn publish(&self, text: &str) {
+        if self.admin.is_some() {
+            let object = FolderObject::open(&self.folder()).unwrap();
+            let seen = object.get().await.unwrap().map(|(etag, _)| etag);
+            assert!(object.put(seen.as_ref(), text).await.unwrap());
+            return;
+        }
         let path = format!("/{}/revision.conf", self.bucket);
         let reply = self.client.send("s3", "PUT", &path, &[], text.to_owned()).await.unwrap();
         assert_eq!(reply.status, 200, "{}", reply.text());
@@ -115,7 +139,11 @@ gate: {{enabled: false}}
     fn command(&self, line: &[&str]) -> Command {
         let mut command = Command::new(line[0]);
         command.args(&line[1..]);
-        command.env("NODEWEIR_CONFIG", self.config("leader", self.leader)).env("NODEWEIR_BUCKET", &self.bucket);
+        command.env("NODEWEIR_CONFIG", self.config("leader", self.leader));
+        match self.admin {
+            Some(_) => command.env("NODEWEIR_FOLDER", self.folder()),
+            None => command.env("NODEWEIR_BUCKET", &self.bucket),
+        };
         command.env("NODEWEIR_STATE", &self.state).env("AWS_ENDPOINT_URL", self.aws.url());
         command
             .env("AWS_REGION", "eu-central-1")
@@ -154,12 +182,24 @@ impl Container {
     }
 
     pub(crate) async fn call(&self) -> std::io::Result<Answer> {
-        Connection::call(self.port, "/ethereum/v3/key", "eth_blockNumber").await
+        self.call_by("key").await
+    }
+
+    pub(crate) async fn call_by(&self, key: &str) -> std::io::Result<Answer> {
+        Connection::call(self.port, &format!("/ethereum/v3/{key}"), "eth_blockNumber").await
     }
 
     /// Waits until this node answers clients.
     pub(crate) async fn serves(&self, name: &str) {
-        let look = async || self.call().await.ok().filter(|answer| answer.endpoint() == name).map(drop);
+        self.serves_by("key", name).await;
+    }
+
+    /// Waits until this node answers whoever has this key.
+    pub(crate) async fn serves_by(&self, key: &str, name: &str) {
+        let look = async || {
+            let answer = self.call_by(key).await.ok().filter(|answer| answer.status == 200)?;
+            (answer.endpoint() == name).then_some(())
+        };
         until_or(look, || format!("{name} does not serve; it says: {}", self.said())).await;
     }
 

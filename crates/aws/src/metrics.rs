@@ -12,9 +12,12 @@ const NAMESPACE: &str = "Nodeweir";
 
 /// Units, as CloudWatch calls them.
 #[derive(Debug, Clone, Copy)]
-pub(crate) enum Unit {
+pub enum Unit {
+    /// Things, or one and nothing.
     Count,
+    /// Whole ones.
     Seconds,
+    /// Whole ones.
     Milliseconds,
     /// A block number.
     None,
@@ -33,7 +36,7 @@ impl Unit {
 
 /// One line: values that share their dimensions.
 #[derive(Debug, Clone)]
-pub(crate) struct Line {
+pub struct Line {
     dimensions: Vec<&'static str>,
     metrics: Vec<Value>,
     fields: Map<String, Value>,
@@ -41,7 +44,7 @@ pub(crate) struct Line {
 
 impl Line {
     /// A line about this stage, narrowed by more dimensions.
-    pub(crate) fn about(stage: &str, more: &[(&'static str, &str)]) -> Self {
+    pub fn about(stage: &str, more: &[(&'static str, &str)]) -> Self {
         let all = std::iter::once(("Stage", stage)).chain(more.iter().copied());
         let (mut dimensions, mut fields) = (Vec::new(), Map::new());
         for (name, value) in all {
@@ -52,19 +55,29 @@ impl Line {
     }
 
     /// Adds a value.
-    pub(crate) fn put(&mut self, name: &'static str, unit: Unit, value: u64) -> &mut Self {
+    pub fn put(&mut self, name: &'static str, unit: Unit, value: u64) -> &mut Self {
         self.metrics.push(json!({"Name": name, "Unit": unit.name()}));
         self.fields.insert(name.to_owned(), Value::from(value));
         self
     }
 
     /// Adds a value that is one or nothing.
-    pub(crate) fn put_if(&mut self, name: &'static str, is: bool) -> &mut Self {
+    pub fn put_if(&mut self, name: &'static str, is: bool) -> &mut Self {
         self.put(name, Unit::Count, u64::from(is))
     }
 
+    /// A value that was added.
+    pub fn value(&self, name: &str) -> Option<u64> {
+        self.fields.get(name).and_then(Value::as_u64)
+    }
+
+    /// The names of its metrics.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.metrics.iter().filter_map(|metric| metric.get("Name")?.as_str())
+    }
+
     /// Adds what is no metric, for people who search the log.
-    pub(crate) fn note(&mut self, name: &'static str, value: impl Into<Value>) -> &mut Self {
+    pub fn note(&mut self, name: &'static str, value: impl Into<Value>) -> &mut Self {
         self.fields.insert(name.to_owned(), value.into());
         self
     }
@@ -77,12 +90,12 @@ impl Line {
     }
 
     /// Prints it as metrics.
-    pub(crate) fn print(&self, now: Timestamp) {
+    pub fn print(&self, now: Timestamp) {
         print(&self.metric(now));
     }
 
     /// Prints it as fields of the log only, which cost no metric.
-    pub(crate) fn print_fields(&self) {
+    pub fn print_fields(&self) {
         print(&Value::Object(self.fields.clone()));
     }
 }

@@ -1,0 +1,36 @@
+//! `nodeweir-proxy gate`: the gate's process, which the same program has as a child.
+
+use std::sync::Arc;
+
+use anyhow::{Context as _, Result};
+use nodeweir_sidecar::{Job, Process};
+use nodeweir_store::sqlite::SqliteStore;
+use tokio::process::Command;
+
+use crate::settings::Settings;
+
+/// Beside the folder where the proxy works; whoever makes projects and keys has it too.
+const STORE: &str = "state.db";
+
+/// Runs it until SIGTERM.
+pub(crate) fn run(settings: Settings) -> Result<()> {
+    let store = std::path::absolute(settings.state.join(STORE))?;
+    let process = Process { config: Arc::new(settings.config), state: settings.state };
+    let open = move || Ok(SqliteStore::open(&store)?);
+    tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(process.run(open))
+}
+
+/// How it is run: by this program, in the same environment.
+pub(crate) fn job(settings: &Settings) -> Job {
+    let command = || {
+        let mut command = Command::new(std::env::current_exe().context("cannot find this program")?);
+        command.arg("gate");
+        Ok(command)
+    };
+    Job {
+        command: Box::new(command),
+        state: settings.state.clone(),
+        admin: settings.config.gate.admin,
+        show: Arc::new(|line| println!("{line}")),
+    }
+}
