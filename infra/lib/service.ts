@@ -155,7 +155,7 @@ export class Service extends Construct {
       environment: {
         NODEWEIR_STAGE: stage,
         // Here and not in the bucket, so that a task can serve by the leaders while S3 is away.
-        NODEWEIR_CONFIG: config.compact,
+        NODEWEIR_CONFIG_TEXT: config.compact,
         NODEWEIR_BUCKET: bucket.bucketName,
         // Which Fargate would tell, and instances would not.
         AWS_REGION: aws.region,

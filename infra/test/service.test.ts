@@ -102,7 +102,7 @@ describe('the container', () => {
     const environment = container().Environment;
     expect(environment).toEqual([
       { Name: 'NODEWEIR_STAGE', Value: 'dev' },
-      { Name: 'NODEWEIR_CONFIG', Value: expect.any(String) },
+      { Name: 'NODEWEIR_CONFIG_TEXT', Value: expect.any(String) },
       { Name: 'NODEWEIR_BUCKET', Value: { Ref: expect.stringMatching('^StoreBucket') } },
       { Name: 'AWS_REGION', Value: 'eu-central-1' },
     ]);

@@ -91,7 +91,7 @@ describe('the stack', () => {
       ({ Type }) => Type === 'AWS::ECS::TaskDefinition',
     );
     const [container] = tasks?.Properties.ContainerDefinitions ?? [];
-    const config = container.Environment.find(({ Name }: { Name: string }) => Name === 'NODEWEIR_CONFIG');
+    const config = container.Environment.find(({ Name }: { Name: string }) => Name === 'NODEWEIR_CONFIG_TEXT');
     expect(config.Value).toContain('/v3/\\u0024{INFURA_KEY}');
     const rest = JSON.stringify(template).replace(JSON.stringify(config.Value), '');
     for (const word of ['infura.io', 'opt.example.com', '/v3/']) expect(rest).not.toContain(word);

@@ -141,3 +141,17 @@ fn state_and_group(pid: i32) -> Option<(String, String)> {
     let mut fields = stat.rsplit_once(')')?.1.split_ascii_whitespace().map(str::to_owned);
     Some((fields.next()?, fields.nth(1)?))
 }
+
+/// A program of the workspace that `cargo test --workspace` has built beside `other`, one of the package's own.
+pub(crate) fn sibling(other: &str, name: &str) -> PathBuf {
+    let program = Path::new(other).with_file_name(name);
+    let built = |path: &Path| path.metadata().and_then(|file| file.modified());
+    // What it was made of, as cargo notes it: `program: source source ...`.
+    let sources = std::fs::read_to_string(program.with_extension("d")).unwrap_or_default();
+    let sources = sources.split_once(": ").map_or("", |(_, sources)| sources);
+    let is_fresh = built(&program).is_ok_and(|at| {
+        sources.split_ascii_whitespace().all(|source| built(Path::new(source)).is_ok_and(|source| source <= at))
+    });
+    assert!(is_fresh, "{} is missing or old: run `cargo build --workspace --bin {name}`", program.display());
+    program
+}

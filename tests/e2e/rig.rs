@@ -157,9 +157,13 @@ impl Rig {
 
     /// Starts `up`; says nothing about when it serves.
     pub(crate) fn up(&mut self) {
+        self.up_by(&["up"]);
+    }
+
+    pub(crate) fn up_by(&mut self, words: &[&str]) {
         assert!(self.up.is_none(), "one runs");
         let said = |name| File::options().create(true).append(true).open(self.place.path().join(name)).unwrap();
-        let mut command = self.command(&["up"]);
+        let mut command = self.command(words);
         command.envs(self.environment.iter().map(|(name, value)| (name, value)));
         let child = command.stdout(said("up.out")).stderr(said("up.err")).spawn().unwrap();
         self.up = Some(Owned(child));

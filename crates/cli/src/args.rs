@@ -112,6 +112,9 @@ pub(crate) struct Up {
     /// Bring three simulated nodes and a simulated leader, so that nothing else is needed
     #[arg(long)]
     pub(crate) demo: bool,
+    /// Watch and publish only: a `nodeweir-proxy` that has the same state runs what is published, and the gate
+    #[arg(long, conflicts_with = "demo")]
+    pub(crate) no_proxy: bool,
 }
 
 #[derive(Debug, Subcommand)]

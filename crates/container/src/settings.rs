@@ -2,8 +2,8 @@
 //!
 //! | variable | is |
 //! |---|---|
-//! | `NODEWEIR_CONFIG` | the configuration itself, as text |
-//! | `NODEWEIR_CONFIG_FILE` | or a file with it; `/etc/nodeweir/config.yml` unless named |
+//! | `NODEWEIR_CONFIG_TEXT` | the configuration itself, as text |
+//! | `NODEWEIR_CONFIG` | or a file with it; `/etc/nodeweir/config.yml` unless named |
 //! | `NODEWEIR_BUCKET` | the bucket whose object is published |
 //! | `NODEWEIR_FOLDER` | or a folder with it |
 //! | `NODEWEIR_STATE` | what may be written to; `/var/lib/nodeweir` unless named |
@@ -36,12 +36,12 @@ pub(crate) struct Settings {
 impl Settings {
     pub(crate) fn read(variable: &dyn Fn(&str) -> Option<String>) -> Result<Self> {
         let variable = |name: &str| variable(name).filter(|value| !value.is_empty());
-        let (place, text) = match variable("NODEWEIR_CONFIG") {
-            Some(text) => ("NODEWEIR_CONFIG".to_owned(), text),
+        let (place, text) = match variable("NODEWEIR_CONFIG_TEXT") {
+            Some(text) => ("NODEWEIR_CONFIG_TEXT".to_owned(), text),
             None => {
-                let file = variable("NODEWEIR_CONFIG_FILE").unwrap_or_else(|| CONFIG_FILE.to_owned());
+                let file = variable("NODEWEIR_CONFIG").unwrap_or_else(|| CONFIG_FILE.to_owned());
                 let text = std::fs::read_to_string(&file).with_context(|| {
-                    format!("cannot read the configuration {file}; give its text in NODEWEIR_CONFIG, or another file in NODEWEIR_CONFIG_FILE")
+                    format!("cannot read the configuration {file}; give its text in NODEWEIR_CONFIG_TEXT, or another file in NODEWEIR_CONFIG")
                 })?;
                 (file, text)
             }
@@ -79,15 +79,16 @@ gate: {enabled: false}";
 
     #[test]
     fn the_environment_says_all() {
-        let settings = read(&[("NODEWEIR_CONFIG", CONFIG), ("NODEWEIR_BUCKET", "b")]).unwrap();
+        let settings = read(&[("NODEWEIR_CONFIG_TEXT", CONFIG), ("NODEWEIR_BUCKET", "b")]).unwrap();
         assert_eq!((settings.published, settings.state), (Published::Bucket("b".to_owned()), PathBuf::from(STATE)));
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("config.yml");
         std::fs::write(&file, CONFIG).unwrap();
-        let named = [("NODEWEIR_CONFIG_FILE", file.to_str().unwrap()), ("NODEWEIR_FOLDER", "/published")];
+        let named = [("NODEWEIR_CONFIG", file.to_str().unwrap()), ("NODEWEIR_FOLDER", "/published")];
         assert_eq!(read(&named).unwrap().published, Published::Folder("/published".into()));
         let gated = CONFIG.trim_end_matches("gate: {enabled: false}");
-        let gated = read(&[("NODEWEIR_CONFIG", gated), ("NODEWEIR_FOLDER", "f"), ("NODEWEIR_STAGE", "dev")]).unwrap();
+        let gated =
+            read(&[("NODEWEIR_CONFIG_TEXT", gated), ("NODEWEIR_FOLDER", "f"), ("NODEWEIR_STAGE", "dev")]).unwrap();
         assert_eq!((gated.config.gate.enabled, gated.stage.as_deref()), (true, Some("dev")));
     }
 
@@ -96,7 +97,7 @@ gate: {enabled: false}";
     fn the_configuration_may_be_json_with_escapes() {
         let text = r#"{"networks":{"ethereum":{"chain_id":1,"block_time":"12s","leader":{"url":"https://a.example.com/\u0024{KEY}"}}},
             "secrets":{"KEY":{"hosts":["a.example.com"]}},"gate":{"enabled":false}}"#;
-        let settings = read(&[("NODEWEIR_CONFIG", text), ("NODEWEIR_BUCKET", "b")]).unwrap();
+        let settings = read(&[("NODEWEIR_CONFIG_TEXT", text), ("NODEWEIR_BUCKET", "b")]).unwrap();
         let leader = &settings.config.networks.values().next().unwrap().leader;
         assert_eq!(leader.address.url.to_string(), "https://a.example.com/${KEY}");
     }
@@ -105,17 +106,17 @@ gate: {enabled: false}";
     fn what_is_missing_or_wrong_is_named() {
         let bucket = ("NODEWEIR_BUCKET", "b");
         for (variables, said) in [
-            (&[("NODEWEIR_CONFIG", CONFIG)][..], "set NODEWEIR_BUCKET or NODEWEIR_FOLDER"),
-            (&[("NODEWEIR_CONFIG", CONFIG), bucket, ("NODEWEIR_FOLDER", "f")], "leave one out"),
+            (&[("NODEWEIR_CONFIG_TEXT", CONFIG)][..], "set NODEWEIR_BUCKET or NODEWEIR_FOLDER"),
+            (&[("NODEWEIR_CONFIG_TEXT", CONFIG), bucket, ("NODEWEIR_FOLDER", "f")], "leave one out"),
             (
-                &[("NODEWEIR_CONFIG_FILE", "/nowhere/config.yml"), bucket],
+                &[("NODEWEIR_CONFIG", "/nowhere/config.yml"), bucket],
                 "cannot read the configuration /nowhere/config.yml",
             ),
             (
-                &[("NODEWEIR_CONFIG", CONFIG.trim_end_matches("gate: {enabled: false}")), bucket],
+                &[("NODEWEIR_CONFIG_TEXT", CONFIG.trim_end_matches("gate: {enabled: false}")), bucket],
                 "Write `gate.enabled: false`",
             ),
-            (&[("NODEWEIR_CONFIG", "networks: 7"), bucket], "NODEWEIR_CONFIG has faults"),
+            (&[("NODEWEIR_CONFIG_TEXT", "networks: 7"), bucket], "NODEWEIR_CONFIG_TEXT has faults"),
         ] {
             let error = format!("{:#}", read(variables).unwrap_err());
             assert!(error.contains(said), "{error}");

@@ -46,7 +46,10 @@ pub(crate) async fn run(args: Args, output: Output) -> Result<Outcome> {
     }
     match args.command {
         Command::Up(up) if up.demo => crate::up::demo(output).await,
-        Command::Up(up) => crate::up::run(Context::load(up.file.as_deref().or(named), None)?, output).await,
+        Command::Up(up) => {
+            let context = Context::load(up.file.as_deref().or(named), None)?;
+            if up.no_proxy { crate::up::watch(context, output).await } else { crate::up::run(context, output).await }
+        }
         Command::Demo(demo) => crate::demo::command(demo, output).await,
         Command::Node(node) => at!(place => node::run(node, place, output)),
         Command::Project(project) => project::run(project, &load()?, output).await,

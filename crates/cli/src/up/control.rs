@@ -21,7 +21,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 use tracing::{error, info, warn};
 
 use super::screen::Screen;
-use super::service::LocalService;
+use super::service::{LocalService, Runner};
 use crate::context::Context;
 use crate::place::Runs;
 use crate::report::gather;
@@ -42,7 +42,7 @@ pub(super) struct Control {
     pub(super) context: Context,
     pub(super) object: FolderObject,
     pub(super) prober: HttpProber,
-    pub(super) service: LocalService,
+    pub(super) runner: Runner,
     /// The proxy's name and version.
     pub(super) proxy: String,
     pub(super) screen: Arc<Screen>,
@@ -80,7 +80,11 @@ impl Memory {
 impl Control {
     /// Runs until it is dropped. Returns only when the state cannot be used at all.
     pub(super) async fn run(&self) -> Result<()> {
-        match self.service.start_last_good().await {
+        let started = match self.runner.here() {
+            Some(service) => service.start_last_good().await,
+            None => None,
+        };
+        match started {
             Some(Ok(name)) => info!(revision = name, "serving the last good revision"),
             Some(Err(error)) => warn!(%error, "the last good revision cannot be served"),
             None => {}
@@ -124,29 +128,40 @@ impl Control {
                     }
                 }
                 () = at(retry) => self.reconcile(&store, &mut memory).await,
-                exited = self.service.exited(), if restart.is_none() => {
+                (exited, service) = self.runner.exited(), if restart.is_none() => {
                     warn!("{exited}; it is started again");
                     self.note(&store, "proxy", exited.to_string()).await;
-                    memory.restart = Some(Instant::now() + self.service.pause().await);
+                    memory.restart = Some(Instant::now() + service.pause().await);
                 }
                 () = at(restart) => {
                     memory.restart = None;
-                    if let Err(error) = self.service.restart().await {
+                    if let Some(service) = self.runner.here()
+                        && let Err(error) = service.restart().await
+                    {
                         error!(%error, "the proxy cannot be started");
                         memory.retry = Some(Instant::now());
                     }
                 }
                 Ok(()) = gate.changed() => {
                     let is_refusing = gate.borrow_and_update().fault.is_some();
-                    if let Err(error) = self.service.set_refusing(is_refusing).await {
+                    if let Some(service) = self.runner.here()
+                        && let Err(error) = service.set_refusing(is_refusing).await
+                    {
                         warn!(%error, "/readyz cannot be made to say how the gate does");
                     }
                     let fault = memory.runtime.as_ref().and_then(|runtime| runtime.fault.clone());
                     self.tell(&store, fault, &mut memory).await;
                 }
                 _ = draws.tick() => self.draw(&store, &memory).await,
-                _ = upkeeps.tick() => if let Err(error) = self.service.upkeep().await {
-                    error!(%error, "the log of what was used cannot be looked after");
+                _ = upkeeps.tick() => match self.runner.here() {
+                    Some(service) => if let Err(error) = service.upkeep().await {
+                        error!(%error, "the log of what was used cannot be looked after");
+                    },
+                    // It takes what is published when it sees it.
+                    None => {
+                        let fault = memory.runtime.as_ref().and_then(|runtime| runtime.fault.clone());
+                        self.tell(&store, fault, &mut memory).await;
+                    }
                 },
             }
         }
@@ -275,17 +290,10 @@ impl Control {
             }
             Err(error) => fault = Some(format!("cannot publish: {error}")),
         }
-        match rollout::run(store, &self.object, &self.service, config, Timestamp::now()).await {
-            Ok(rollout::Outcome::Started(name)) => info!(revision = name, "live"),
-            Ok(rollout::Outcome::Rejected(name, why)) => {
-                if memory.runtime.as_ref().and_then(|runtime| runtime.rejected.as_ref()).map(|(name, _)| name)
-                    != Some(&name)
-                {
-                    error!(revision = name, why, "rejected by the proxy's checker; the one before stays live");
-                }
-            }
-            Ok(_) => {}
-            Err(error) => fault = Some(format!("cannot roll out: {error}")),
+        if let Some(service) = self.runner.here()
+            && let Err(error) = self.roll_out(store, service, memory).await
+        {
+            fault = Some(format!("cannot roll out: {error}"));
         }
         if let Some(fault) = &fault {
             memory.retry = Some(Instant::now() + RETRY);
@@ -296,10 +304,28 @@ impl Control {
         self.tell(store, fault, memory).await;
     }
 
+    async fn roll_out(
+        &self,
+        store: &SqliteStore,
+        service: &LocalService,
+        memory: &Memory,
+    ) -> Result<(), rollout::RolloutError> {
+        match rollout::run(store, &self.object, service, &self.context.config, Timestamp::now()).await? {
+            rollout::Outcome::Started(name) => info!(revision = name, "live"),
+            rollout::Outcome::Rejected(name, why) => {
+                let known = memory.runtime.as_ref().and_then(|runtime| runtime.rejected.as_ref());
+                if known.map(|(name, _)| name) != Some(&name) {
+                    error!(revision = name, why, "rejected by the proxy's checker; the one before stays live");
+                }
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
     /// Tells other processes what runs, if that changed.
     async fn tell(&self, store: &SqliteStore, fault: Option<String>, memory: &mut Memory) {
-        use nodeweir_control::edges::Service as _;
-        let state = self.service.state().await.unwrap_or_default();
+        let state = self.runner.state().await;
         let (proxy, at) = (self.proxy.clone(), Timestamp::now());
         let (pid, gate_fault) = (std::process::id(), self.gate.borrow().fault.clone());
         let runtime = Runtime { at, pid, proxy, running: state.running, rejected: state.rejected, fault, gate_fault };

@@ -4,6 +4,7 @@ mod control;
 mod screen;
 mod service;
 
+use std::fs::File;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -23,7 +24,7 @@ use crate::context::{Context, DEMO};
 use crate::output::{Outcome, Output};
 use control::Control;
 use screen::Screen;
-use service::LocalService;
+use service::{LocalService, Runner};
 
 /// Lines of the proxy that wait to be shown; more are dropped and counted, so that the proxy never waits.
 const LINES: usize = 4096;
@@ -32,13 +33,7 @@ const LINES: usize = 4096;
 pub(crate) async fn run(context: Context, output: Output) -> Result<Outcome> {
     check_secrets(&context.config)?;
     let program = Program::find(context.config.proxy.kind)?;
-    context.make_state()?;
-    let Some(_lock) = context.lock()? else {
-        bail!(
-            "another `nodeweir up` runs on the state in {}; stop it first, or use another `state:` folder",
-            context.state.display()
-        );
-    };
+    let _lock = claim(&context)?;
     raise_open_files();
     let screen = Arc::new(Screen::new(output));
     let (to, lines) = mpsc::channel(LINES);
@@ -76,15 +71,16 @@ pub(crate) async fn run(context: Context, output: Output) -> Result<Outcome> {
         tokio::spawn(end_gate(context.clone()));
         None
     };
-    let service = LocalService::new(supervisor);
-    let control = Control { context, object, prober, service, proxy, screen, gate: gate_condition };
+    let runner = Runner::Here(LocalService::new(supervisor));
+    let control = Control { context, object, prober, runner, proxy, screen, gate: gate_condition };
     let ended = tokio::select! {
         ended = control.run() => ended,
         _ = terminate.recv() => Ok(()),
         _ = interrupt.recv() => Ok(()),
     };
     info!("stopping; requests in flight are finished first, a second Ctrl-C ends them");
-    let mut supervisor = control.service.into_supervisor();
+    let Runner::Here(service) = control.runner else { return ended.map(|()| Outcome::Fine) };
+    let mut supervisor = service.into_supervisor();
     let stopped = tokio::select! {
         stopped = supervisor.stop() => stopped,
         _ = terminate.recv() => supervisor.stop_now().await,
@@ -106,6 +102,40 @@ pub(crate) async fn run(context: Context, output: Output) -> Result<Outcome> {
     // Its pipes are closed by now; what is left in the channel is shown.
     let _ = shower.await;
     ended.map(|()| Outcome::Fine)
+}
+
+/// `nodeweir up --no-proxy`: watches and publishes until SIGTERM or Ctrl-C.
+pub(crate) async fn watch(context: Context, output: Output) -> Result<Outcome> {
+    check_secrets(&context.config)?;
+    let _lock = claim(&context)?;
+    raise_open_files();
+    let screen = Arc::new(Screen::new(output));
+    let prober = HttpProber::new(&context.config, environment()).context("cannot make an HTTP client")?;
+    let object = context.published()?;
+    let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    screen.open();
+    info!(state = %context.state.display(), "starting; a nodeweir-proxy beside this has to run what is published");
+    let runner = Runner::Elsewhere(context.state.join("proxy"));
+    // The gate is the other's matter too.
+    let (_tell, gate) = watch::channel(Condition::default());
+    let control = Control { context, object, prober, runner, proxy: "nodeweir-proxy".to_owned(), screen, gate };
+    let ended = tokio::select! {
+        ended = control.run() => ended,
+        _ = terminate.recv() => Ok(()),
+        _ = interrupt.recv() => Ok(()),
+    };
+    ended.map(|()| Outcome::Fine)
+}
+
+/// Takes the state for this process.
+fn claim(context: &Context) -> Result<File> {
+    context.make_state()?;
+    context.lock()?.with_context(|| {
+        format!(
+            "another `nodeweir up` runs on the state in {}; stop it first, or use another `state:` folder",
+            context.state.display()
+        )
+    })
 }
 
 /// `nodeweir up --demo`: simulated nodes in this process, everything else as always.

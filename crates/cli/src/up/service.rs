@@ -1,11 +1,48 @@
-//! The service of one machine: a child proxy that is reloaded in place.
+//! What runs the published revision on one machine: a child proxy that is reloaded in place, or somebody else's.
 
 use nodeweir_control::edges::{EdgeError, Service, ServiceState, Started};
-use nodeweir_control::proxy::{ApplyError, Exited, FileError, StartError, Supervisor};
+use nodeweir_control::proxy::{ApplyError, Exited, FileError, StartError, Supervisor, revision_in};
 use nodeweir_domain::fleet::revision::Revision;
+use std::future::pending;
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 use tokio::sync::Mutex;
+
+/// Who has the proxy.
+pub(super) enum Runner {
+    /// This process.
+    Here(LocalService),
+    /// A `nodeweir-proxy`, which follows what is published by itself, in this folder.
+    Elsewhere(PathBuf),
+}
+
+impl Runner {
+    /// The one of this process.
+    pub(super) fn here(&self) -> Option<&LocalService> {
+        match self {
+            Self::Here(service) => Some(service),
+            Self::Elsewhere(_) => None,
+        }
+    }
+
+    /// Waits until the proxy of this process ends unasked, and says how to start it again. May be abandoned and called
+    /// again.
+    pub(super) async fn exited(&self) -> (Exited, &LocalService) {
+        match self {
+            Self::Here(service) => (service.exited().await, service),
+            Self::Elsewhere(_) => pending().await,
+        }
+    }
+
+    /// What runs.
+    pub(super) async fn state(&self) -> ServiceState {
+        match self {
+            Self::Here(service) => service.state().await.unwrap_or_default(),
+            Self::Elsewhere(folder) => ServiceState { running: revision_in(folder).await, ..ServiceState::default() },
+        }
+    }
+}
 
 /// Runs revisions in a supervised proxy.
 pub(super) struct LocalService {

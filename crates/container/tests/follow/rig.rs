@@ -139,7 +139,7 @@ gate: {gate}
     fn command(&self, line: &[&str]) -> Command {
         let mut command = Command::new(line[0]);
         command.args(&line[1..]);
-        command.env("NODEWEIR_CONFIG", self.config("leader", self.leader));
+        command.env("NODEWEIR_CONFIG_TEXT", self.config("leader", self.leader));
         match self.admin {
             Some(_) => command.env("NODEWEIR_FOLDER", self.folder()),
             None => command.env("NODEWEIR_BUCKET", &self.bucket),

@@ -1,6 +1,9 @@
 //! Questions to a running proxy, over the unix socket that every revision has for them.
 
+use std::fs::File;
 use std::io;
+use std::os::fd::AsRawFd as _;
+use std::path::Path;
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -15,8 +18,19 @@ const MAX_ANSWER: u64 = 64 * 1024;
 
 /// Which revision runs: what `GET /revision` answers with 200. None if nobody answers so.
 pub(super) async fn revision(folder: &Folder) -> Option<String> {
+    revision_by(&folder.short(ADMIN_SOCKET)).await
+}
+
+/// Which revision a proxy runs that another process supervises, by its folder. None if nobody answers.
+pub async fn revision_in(folder: &Path) -> Option<String> {
+    // Open, so that its socket is reached by a short path.
+    let folder = File::open(folder).ok()?;
+    revision_by(Path::new(&format!("/proc/self/fd/{}/{ADMIN_SOCKET}", folder.as_raw_fd()))).await
+}
+
+async fn revision_by(socket: &Path) -> Option<String> {
     // Version 1.0, so that the answer ends with the connection.
-    let answer = ask(folder, "GET /revision HTTP/1.0\r\nHost: localhost\r\n\r\n").await.ok()?;
+    let answer = ask(socket, "GET /revision HTTP/1.0\r\nHost: localhost\r\n\r\n").await.ok()?;
     read_revision(&answer)
 }
 
@@ -28,16 +42,18 @@ fn read_revision(answer: &str) -> Option<String> {
 
 /// Tells HAProxy, which looks at no file while it runs, that it is draining.
 pub(super) async fn drain_haproxy(folder: &Folder) -> io::Result<()> {
-    let answer = ask(folder, "POST /drain HTTP/1.0\r\nHost: localhost\r\nContent-Length: 0\r\n\r\n").await?;
+    let answer =
+        ask(&folder.short(ADMIN_SOCKET), "POST /drain HTTP/1.0\r\nHost: localhost\r\nContent-Length: 0\r\n\r\n")
+            .await?;
     match answer.split_ascii_whitespace().nth(1) {
         Some("200" | "204") => Ok(()),
         other => Err(io::Error::other(format!("POST /drain answers {}", other.unwrap_or("nothing")))),
     }
 }
 
-async fn ask(folder: &Folder, request: &str) -> io::Result<String> {
+async fn ask(socket: &Path, request: &str) -> io::Result<String> {
     let conversation = async {
-        let mut stream = UnixStream::connect(folder.short(ADMIN_SOCKET)).await?;
+        let mut stream = UnixStream::connect(socket).await?;
         stream.write_all(request.as_bytes()).await?;
         let mut answer = Vec::new();
         stream.take(MAX_ANSWER).read_to_end(&mut answer).await?;

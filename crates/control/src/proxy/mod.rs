@@ -36,6 +36,7 @@ mod takeover;
 mod upkeep;
 mod usage;
 
+pub use admin::revision_in;
 pub use ending::{Exited, Stopped};
 pub use error::{ApplyError, StartError};
 pub use folder::{FileError, FolderError};
