@@ -185,8 +185,8 @@ const HOST = /^(?=.{4,128}$)([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z][a-z0-9-
 /** A listener's ARN, and in it what metrics call its load balancer. */
 export const LISTENER = /:listener\/(app\/[^/]+\/[^/]+)\/[^/]+$/;
 
-/** What a stop needs beyond its stated times, in seconds: a signal's way, a log's last lines. */
-const STOP_MARGIN = 5;
+/** What a stop needs beyond its stated times, in seconds: a signal's way, and ten for the gate to settle. */
+const STOP_MARGIN = 15;
 
 /** Seconds after which Fargate kills what was told to stop, at most. */
 const FARGATE_STOP = 120;

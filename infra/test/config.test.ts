@@ -14,7 +14,7 @@ describe('what is right', () => {
       networks: ['ethereum'],
       port: 8080,
       health: { interval: 60, timeout: 2, confirmAfter: 10 },
-      proxy: { total: 30, stop: 65 },
+      proxy: { total: 30, stop: 75 },
     });
     expect(config.aws).toMatchObject({
       load_balancer: { priority: 100 },
@@ -39,7 +39,7 @@ describe('what is right', () => {
       networks: ['ethereum', 'optimism'],
       port: 8545,
       health: { interval: 15, timeout: 3, confirmAfter: 10 },
-      proxy: { total: 45, stop: 105 },
+      proxy: { total: 45, stop: 115 },
     });
     expect(config.aws.service).toMatchObject({ launch: 'ec2', memory_mb: 3000, max_tasks: 20 });
     expect(config.aws.functions.reserved_concurrency).toBe(3);

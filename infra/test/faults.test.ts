@@ -309,7 +309,7 @@ const wrong: [what: string, which: Which, from: string, to: string, said: string
     'least',
     'listen: 0.0.0.0:8080',
     'listen: 0.0.0.0:8080\n  timeouts: {shutdown: 100s, drain: 20s}',
-    'proxy.timeouts.shutdown: found "100s", expected at most 115s together with drain, because Fargate does ' +
+    'proxy.timeouts.shutdown: found "100s", expected at most 105s together with drain, because Fargate does ' +
       'not wait longer; shorten one of the two',
   ],
   [

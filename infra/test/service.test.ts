@@ -134,8 +134,8 @@ describe('the container', () => {
   });
 
   test('has time to stop', () => {
-    expect(container().StopTimeout).toBe(60 + 5);
-    expect(container(full).StopTimeout).toBe(10 + 90 + 5);
+    expect(container().StopTimeout).toBe(60 + 15);
+    expect(container(full).StopTimeout).toBe(10 + 90 + 15);
   });
 });
 
