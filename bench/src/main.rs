@@ -1,8 +1,9 @@
 //! How fast Nodeweir is. `cargo run --release -p nodeweir-bench` measures the control path, with `-- gate` the gate, with
-//! `-- functions` the functions on AWS; `bench/README.md` says how.
+//! `-- functions` the functions on AWS, with `-- container` the proxy's container; `bench/README.md` says how.
 
 #![expect(clippy::cast_precision_loss, reason = "counts here are far below 2^52, and are shown rounded")]
 
+mod container;
 mod decide;
 mod functions;
 mod gate;
@@ -22,6 +23,11 @@ fn main() -> anyhow::Result<()> {
         ["gate", part] => gate::measure(Some(part)),
         ["functions"] => {
             println!("{}", tokio::runtime::Runtime::new()?.block_on(functions::measure())?);
+            Ok(())
+        }
+        ["container"] => {
+            let runtime = tokio::runtime::Runtime::new()?;
+            println!("{}", runtime.block_on(container::measure())?);
             Ok(())
         }
         [gate::BE_GATE, words @ ..] => gate::be(words),
