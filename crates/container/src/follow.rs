@@ -7,11 +7,11 @@ use nodeweir_aws::{S3Object, connect};
 use nodeweir_control::edges::{Etag, Looked, PublishedObject};
 use nodeweir_control::folder::FolderObject;
 use nodeweir_control::proxy::{ApplyError, Line, Program, Settings as ProxySettings, Source, Supervisor};
+use nodeweir_control::told::Told;
 use nodeweir_domain::config::Config;
 use nodeweir_domain::fleet::node::SecretName;
 use nodeweir_domain::fleet::revision::Revision;
 use nodeweir_sidecar::{Condition, Keeper};
-use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep_until, timeout};
 use tracing::{error, info, warn};
@@ -68,7 +68,7 @@ async fn open(settings: Settings) -> Result<()> {
 }
 
 async fn follow<O: PublishedObject>(settings: Settings, published: O) -> Result<()> {
-    let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    let mut told = Told::listen()?;
     let job = settings.config.gate.enabled.then(|| gate::job(&settings));
     let Settings { config, state, stage, .. } = settings;
     let program = Program::find(config.proxy.kind)?;
@@ -77,27 +77,12 @@ async fn follow<O: PublishedObject>(settings: Settings, published: O) -> Result<
     let proxy = ProxySettings::from(&config.proxy);
     let value = |name: &SecretName| std::env::var(name.as_str()).ok();
     let supervisor = Supervisor::new(program, state.join("proxy"), proxy, value, to)?;
-    let (tell, condition) = watch::channel(Condition::default());
-    let (stop_gate, gate_stops) = watch::channel(false);
-    let mut keeping = None;
-    if let Some(job) = job {
-        let mut gate = Keeper::start(job, tell)?;
-        let is_told = tokio::select! {
-            stands = gate.stand() => stands.map(|()| false)?,
-            _ = terminate.recv() => true,
-            _ = interrupt.recv() => true,
-        };
-        if is_told {
-            gate.stop().await;
-            return Ok(());
-        }
-        keeping = Some(tokio::spawn(gate.keep(gate_stops)));
-    }
+    let Some(keeper) = Keeper::start(job, told.to_stop()).await? else { return Ok(()) };
     let mut follower = Follower {
         config,
         published,
         supervisor,
-        gate: condition,
+        gate: keeper.condition(),
         stage,
         tally: Tally::default(),
         seen: None,
@@ -107,26 +92,15 @@ async fn follow<O: PublishedObject>(settings: Settings, published: O) -> Result<
     };
     let ended = tokio::select! {
         ended = follower.keep() => ended,
-        _ = terminate.recv() => Ok(()),
-        _ = interrupt.recv() => Ok(()),
+        () = told.to_stop() => Ok(()),
     };
     // What happened since the last minute would be lost, and it may be why this ends.
     follower.tell();
     info!("stopping: no new requests, and those in flight are finished");
     let mut supervisor = follower.supervisor;
-    let stopped = tokio::select! {
-        stopped = supervisor.stop() => stopped,
-        _ = terminate.recv() => supervisor.stop_now().await,
-        _ = interrupt.recv() => supervisor.stop_now().await,
-    };
-    match stopped {
-        Ok(stopped) => info!(how = ?stopped, "the proxy has stopped"),
-        Err(error) => error!(%error, "the proxy was not stopped in order"),
-    }
+    supervisor.stop_or_hurry(told.to_stop()).await;
     // After the proxy: the last requests are in its log, and leases go back after them.
-    let _ = stop_gate.send(true);
-    if let Some(keeping) = keeping
-        && keeping.await.unwrap_or(false)
+    if keeper.stop().await
         && let Err(error) = supervisor.discard_used()
     {
         warn!(%error, "the log of what was used stays, although all of it was read");

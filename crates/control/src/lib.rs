@@ -12,3 +12,4 @@ pub mod prober;
 pub mod proxy;
 pub mod publish;
 pub mod rollout;
+pub mod told;

@@ -70,8 +70,50 @@ pub struct Condition {
     pub row: usize,
 }
 
-/// A gate's process, and who looks after it.
+/// Who looks after a gate's process, or after none where the gate is off.
 pub struct Keeper {
+    condition: watch::Receiver<Condition>,
+    stop: watch::Sender<bool>,
+    keeping: Option<JoinHandle<bool>>,
+}
+
+impl Keeper {
+    /// Starts a gate, and waits until it stands, or for so long that it may come later. `None` if `told` to stop
+    /// meanwhile. Errs if it cannot be started or ends instead, with what it said.
+    pub async fn start(job: Option<Job>, told: impl Future<Output = ()>) -> Result<Option<Self>> {
+        let (tell, condition) = watch::channel(Condition::default());
+        let (stop, stops) = watch::channel(false);
+        let Some(job) = job else { return Ok(Some(Self { condition, stop, keeping: None })) };
+        let mut child = Kept::start(job, tell)?;
+        let is_told = tokio::select! {
+            stands = child.stand() => stands.map(|()| false)?,
+            () = told => true,
+        };
+        if is_told {
+            child.stop().await;
+            return Ok(None);
+        }
+        let keeping = Some(tokio::spawn(child.keep(stops)));
+        Ok(Some(Self { condition, stop, keeping }))
+    }
+
+    /// How it does; nothing is ever wrong with none.
+    pub fn condition(&self) -> watch::Receiver<Condition> {
+        self.condition.clone()
+    }
+
+    /// Stops it: it counts the last requests, and gives its leases back. True if there was one and it did so in order.
+    pub async fn stop(self) -> bool {
+        let _ = self.stop.send(true);
+        match self.keeping {
+            Some(keeping) => keeping.await.unwrap_or(false),
+            None => false,
+        }
+    }
+}
+
+/// The process.
+struct Kept {
     job: Job,
     child: Child,
     since: Instant,
@@ -81,10 +123,8 @@ pub struct Keeper {
     condition: watch::Sender<Condition>,
 }
 
-impl Keeper {
-    /// Starts it. How it does from then on is told to `condition`. Errs if it cannot be started, or somebody else has its
-    /// address.
-    pub fn start(job: Job, condition: watch::Sender<Condition>) -> Result<Self> {
+impl Kept {
+    fn start(job: Job, condition: watch::Sender<Condition>) -> Result<Self> {
         // One that was left behind has the address, and makes room for the new one.
         if !is_there(&job.state) {
             let admin = job.admin;
@@ -97,7 +137,7 @@ impl Keeper {
     }
 
     /// Waits until it stands, or for so long that it may come later. Errs if it ends instead, with what it said.
-    pub async fn stand(&mut self) -> Result<()> {
+    async fn stand(&mut self) -> Result<()> {
         tokio::select! {
             ended = self.child.wait() => {
                 let ended = ended.context("cannot wait for the gate")?;
@@ -112,7 +152,7 @@ impl Keeper {
     }
 
     /// Starts it again whenever it ends, until `stop` turns true; then stops it, and says whether it ended in order.
-    pub async fn keep(mut self, mut stop: watch::Receiver<bool>) -> bool {
+    async fn keep(mut self, mut stop: watch::Receiver<bool>) -> bool {
         let mut row = 0;
         loop {
             let ended = tokio::select! {
@@ -191,7 +231,7 @@ impl Keeper {
     }
 
     /// Stops it, and says whether it ended in order.
-    pub async fn stop(mut self) -> bool {
+    async fn stop(mut self) -> bool {
         let pid = self.child.id().and_then(|id| Pid::from_raw(i32::try_from(id).ok()?));
         if let Some(pid) = pid {
             // It may have ended by itself.

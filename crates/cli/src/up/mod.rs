@@ -11,14 +11,14 @@ use std::sync::Arc;
 use anyhow::{Context as _, Result, bail};
 use nodeweir_control::prober::{HttpProber, environment};
 use nodeweir_control::proxy::{Line, Program, Settings, Source, Supervisor};
+use nodeweir_control::told::Told;
 use nodeweir_domain::config::Config;
 use nodeweir_domain::fleet::node::{NodeUrl, resolve};
 use nodeweir_sidecar::{Condition, Job, Keeper};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::process::Command;
-use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, watch};
-use tracing::{error, info, warn};
+use tracing::{info, warn};
 
 use crate::context::{Context, DEMO};
 use crate::output::{Outcome, Output};
@@ -45,55 +45,29 @@ pub(crate) async fn run(context: Context, output: Output) -> Result<Outcome> {
     let prober = HttpProber::new(&context.config, environment()).context("cannot make an HTTP client")?;
     let object = context.published()?;
 
-    let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    let mut told = Told::listen()?;
     screen.open();
     info!(addresses = ?context.addresses(), proxy, state = %context.state.display(), "starting");
-    let (stop_gate, gate_stops) = watch::channel(false);
-    let (tell, gate_condition) = watch::channel(Condition::default());
-    let gate = if context.config.gate.enabled {
-        let mut gate = Keeper::start(gate_of(&context, &screen), tell)?;
-        let is_ended = tokio::select! {
-            stands = gate.stand() => {
-                stands?;
-                false
-            }
-            _ = terminate.recv() => true,
-            _ = interrupt.recv() => true,
-        };
-        if is_ended {
-            gate.stop().await;
-            return Ok(Outcome::Fine);
-        }
-        Some(tokio::spawn(gate.keep(gate_stops)))
-    } else {
+    let is_gated = context.config.gate.enabled;
+    if !is_gated {
         let listen = context.config.proxy.listen;
         warn!(%listen, "the gate is switched off: everybody who reaches this address may call, without key or limit");
         tokio::spawn(end_gate(context.clone()));
-        None
-    };
+    }
+    let job = is_gated.then(|| gate_of(&context, &screen));
+    let Some(keeper) = Keeper::start(job, told.to_stop()).await? else { return Ok(Outcome::Fine) };
     let runner = Runner::Here(LocalService::new(supervisor));
-    let control = Control { context, object, prober, runner, proxy, screen, gate: gate_condition };
+    let control = Control { context, object, prober, runner, proxy, screen, gate: keeper.condition() };
     let ended = tokio::select! {
         ended = control.run() => ended,
-        _ = terminate.recv() => Ok(()),
-        _ = interrupt.recv() => Ok(()),
+        () = told.to_stop() => Ok(()),
     };
     info!("stopping; requests in flight are finished first, a second Ctrl-C ends them");
     let Runner::Here(service) = control.runner else { return ended.map(|()| Outcome::Fine) };
     let mut supervisor = service.into_supervisor();
-    let stopped = tokio::select! {
-        stopped = supervisor.stop() => stopped,
-        _ = terminate.recv() => supervisor.stop_now().await,
-        _ = interrupt.recv() => supervisor.stop_now().await,
-    };
-    match stopped {
-        Ok(stopped) => info!(how = ?stopped, "the proxy has stopped"),
-        Err(error) => error!(%error, "the proxy was not stopped in order"),
-    }
+    supervisor.stop_or_hurry(told.to_stop()).await;
     // After the proxy: the last requests are in its log.
-    let _ = stop_gate.send(true);
-    if let Some(gate) = gate
-        && gate.await.unwrap_or(false)
+    if keeper.stop().await
         && let Err(error) = supervisor.discard_used()
     {
         warn!(%error, "the log of what was used stays, although all of it was read");
@@ -112,7 +86,7 @@ pub(crate) async fn watch(context: Context, output: Output) -> Result<Outcome> {
     let screen = Arc::new(Screen::new(output));
     let prober = HttpProber::new(&context.config, environment()).context("cannot make an HTTP client")?;
     let object = context.published()?;
-    let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    let mut told = Told::listen()?;
     screen.open();
     info!(state = %context.state.display(), "starting; a nodeweir-proxy beside this has to run what is published");
     let runner = Runner::Elsewhere(context.state.join("proxy"));
@@ -121,8 +95,7 @@ pub(crate) async fn watch(context: Context, output: Output) -> Result<Outcome> {
     let control = Control { context, object, prober, runner, proxy: "nodeweir-proxy".to_owned(), screen, gate };
     let ended = tokio::select! {
         ended = control.run() => ended,
-        _ = terminate.recv() => Ok(()),
-        _ = interrupt.recv() => Ok(()),
+        () = told.to_stop() => Ok(()),
     };
     ended.map(|()| Outcome::Fine)
 }

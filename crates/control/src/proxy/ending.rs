@@ -7,6 +7,7 @@ use std::time::Duration;
 use nodeweir_domain::config::ProxyKind;
 use rustix::process::Signal;
 use tokio::time::timeout;
+use tracing::{error, info};
 
 use super::admin;
 use super::error::StartError;
@@ -105,6 +106,18 @@ impl Supervisor {
         }
         self.tidy().await?;
         Ok(stopped)
+    }
+
+    /// Stops the proxy, and as soon as somebody is in a `hurry` at once. What came of it is logged.
+    pub async fn stop_or_hurry(&mut self, hurry: impl Future<Output = ()>) {
+        let stopped = tokio::select! {
+            stopped = self.stop() => stopped,
+            () = hurry => self.stop_now().await,
+        };
+        match stopped {
+            Ok(stopped) => info!(how = ?stopped, "the proxy has stopped"),
+            Err(error) => error!(%error, "the proxy was not stopped in order"),
+        }
     }
 
     /// Stops the proxy without waiting for requests in flight.
