@@ -12,7 +12,6 @@ use tracing::{error, info};
 use super::admin;
 use super::error::StartError;
 use super::folder::FileError;
-use super::lines::Source;
 use super::process::quit_signal;
 use super::supervisor::{Supervisor, how};
 use super::takeover::{TO_OBEY, sweep};
@@ -101,7 +100,7 @@ impl Supervisor {
     pub async fn stop(&mut self) -> Result<Stopped, FileError> {
         let mut stopped = Stopped::NotRunning;
         if self.child.is_some() {
-            self.drain().await?;
+            self.drain().await;
             stopped = self.end_child(quit_signal(self.program.kind), self.settings.shutdown + TO_OBEY).await;
         }
         self.tidy().await?;
@@ -130,19 +129,19 @@ impl Supervisor {
         Ok(stopped)
     }
 
-    async fn drain(&mut self) -> Result<(), FileError> {
-        self.folder.set_draining(true)?;
-        if self.program.kind == ProxyKind::Haproxy
-            && let Err(error) = admin::drain_haproxy(&self.folder).await
-        {
-            let what = format!("/readyz cannot be made to say 503 before the stop: {error}");
-            self.sink.line(Source::Supervisor, what.as_bytes());
+    /// A stop that cannot be announced, as on a full disk, is a stop nevertheless.
+    async fn drain(&mut self) {
+        let mut announced = self.folder.set_draining(true).map_err(|error| error.to_string());
+        if self.program.kind == ProxyKind::Haproxy {
+            announced = admin::drain_haproxy(&self.folder).await.map_err(|error| error.to_string());
+        }
+        if let Err(why) = announced {
+            self.tell(&format!("/readyz cannot be made to say 503 before the stop: {why}"));
         }
         if let Some(child) = &mut self.child {
             // An end meanwhile is what was wanted.
             let _ = timeout(self.settings.drain, child.wait()).await;
         }
-        Ok(())
     }
 
     /// Sends `first` and waits, then harder signals.

@@ -292,7 +292,8 @@ impl Folder {
         Ok(!same)
     }
 
-    /// Writes a file so that it is there as a whole or not at all, even if the machine loses power.
+    /// Writes a file so that it is there as a whole or not at all, even if the machine loses power. Of one that does
+    /// not fit on the disk nothing stays, neither room nor secrets.
     fn write(&self, name: &str, bytes: &[u8], mode: u32) -> Result<(), FileError> {
         let (path, draft) = (self.path.join(name), self.path.join(format!(".{name}.draft")));
         let write = || {
@@ -305,7 +306,10 @@ impl Folder {
             fs::rename(&draft, &path)?;
             self.handle.sync_all()
         };
-        write().map_err(failed("write", &path))
+        write().map_err(|error| {
+            let _ = fs::remove_file(&draft);
+            failed("write", &path)(error)
+        })
     }
 
     fn remove(&self, name: &str) -> Result<(), FileError> {

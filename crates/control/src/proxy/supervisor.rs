@@ -82,6 +82,8 @@ pub struct Supervisor {
     pub(super) usage: UsageLog,
     /// Whether the live revision writes down what was used.
     pub(super) is_metered: bool,
+    /// What runs, if it could not be kept for the next start yet.
+    pub(super) unkept: Option<Vec<u8>>,
     /// Ends in a row, and when the last start was.
     pub(super) failures: u32,
     pub(super) started: Option<Instant>,
@@ -113,6 +115,7 @@ impl Supervisor {
             workers: None,
             usage,
             is_metered: false,
+            unkept: None,
             failures: 0,
             started: None,
         })
@@ -150,8 +153,17 @@ impl Supervisor {
         self.current = Some(name.to_owned());
         self.host_changed = false;
         self.folder.forget_previous()?;
-        self.folder.write_last_good(&last_good::encode(name, text))?;
+        self.keep(last_good::encode(name, text));
         Ok(())
+    }
+
+    /// For the next start. What runs is no less right if that cannot be, as on a full disk; [`Self::upkeep`] tries again.
+    fn keep(&mut self, bytes: Vec<u8>) {
+        let kept = self.folder.write_last_good(&bytes);
+        self.unkept = kept.is_err().then_some(bytes);
+        if let Err(error) = kept {
+            self.tell(&format!("what runs cannot be kept for the next start, and this is tried again: {error}"));
+        }
     }
 
     /// Which revision really runs: the proxy is asked. It may be one that an earlier supervisor left.
@@ -228,7 +240,10 @@ impl Supervisor {
         let child = self.spawn().await.map_err(|source| StartError::Spawn { kind: self.program.kind, source })?;
         let record = child.id().and_then(|pid| Record::of(pid.cast_signed()));
         self.child = Some(child);
-        self.folder.write_record(record.as_ref())?;
+        // Only a later supervisor needs it, and only where it may not see in which folder a process works.
+        if let Err(error) = self.folder.write_record(record.as_ref()) {
+            self.tell(&format!("the proxy runs, but it cannot be written down which process it is: {error}"));
+        }
         let outcome = self.await_revision(name, 1).await;
         if outcome.is_err() {
             self.end_child(Signal::TERM, super::takeover::TO_OBEY).await;
@@ -310,6 +325,11 @@ impl Supervisor {
             }
             sleep(LOOK).await;
         }
+    }
+
+    /// Among the proxy's lines.
+    pub(super) fn tell(&self, what: &str) {
+        self.sink.line(Source::Supervisor, what.as_bytes());
     }
 
     pub(super) fn signal(&self, signal: Signal) {

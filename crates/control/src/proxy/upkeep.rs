@@ -3,13 +3,17 @@
 use rustix::process::Signal;
 
 use super::folder::FileError;
-use super::lines::Source;
 use super::supervisor::Supervisor;
 
 impl Supervisor {
-    /// Looks after the log of what was used: to be called every second or so while the proxy runs. Does nothing
-    /// while the revision writes none.
+    /// Looks after the log of what was used, if the revision writes one; and after what could not be written when it
+    /// ran. To be called every second or so while the proxy runs.
     pub fn upkeep(&mut self) -> Result<(), FileError> {
+        if let Some(bytes) = &self.unkept
+            && self.folder.write_last_good(bytes).is_ok()
+        {
+            self.unkept = None;
+        }
         if !self.is_metered || self.current.is_none() {
             return Ok(());
         }
@@ -24,7 +28,7 @@ impl Supervisor {
                  will not be in any project's usage; is the gate running?",
                 done.lost
             );
-            self.sink.line(Source::Supervisor, what.as_bytes());
+            self.tell(&what);
         }
         Ok(())
     }

@@ -11,4 +11,5 @@ mod crashes;
 mod reloads;
 mod secrets;
 mod stopping;
+mod unwritten;
 mod usage;
