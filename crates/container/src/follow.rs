@@ -20,8 +20,7 @@ use crate::settings::{Published, Settings};
 use crate::tally::{self, Tally};
 use crate::{builtin, gate};
 
-/// Between two looks at what is published, and by how much of it each one differs: many tasks do not ask together.
-const LOOK: Duration = Duration::from_secs(3);
+/// By how much of it the pause between two looks at what is published differs: many tasks do not ask together.
 const JITTER: f64 = 0.2;
 /// How long a look may take, and the first one: then a start begins with something else.
 const ANSWER: Duration = Duration::from_secs(10);
@@ -36,6 +35,8 @@ const LINES: usize = 4096;
 struct Follower<O> {
     config: Config,
     published: O,
+    /// Between two looks at it, about.
+    pause: Duration,
     supervisor: Supervisor,
     gate: watch::Receiver<Condition>,
     /// Under whose name CloudWatch is told.
@@ -70,7 +71,7 @@ async fn open(settings: Settings) -> Result<()> {
 async fn follow<O: PublishedObject>(settings: Settings, published: O) -> Result<()> {
     let mut told = Told::listen()?;
     let job = settings.config.gate.enabled.then(|| gate::job(&settings));
-    let Settings { config, state, stage, .. } = settings;
+    let Settings { config, state, look, stage, .. } = settings;
     let program = Program::find(config.proxy.kind)?;
     let (to, lines) = mpsc::channel(LINES);
     let printer = tokio::spawn(print(lines));
@@ -81,6 +82,7 @@ async fn follow<O: PublishedObject>(settings: Settings, published: O) -> Result<
     let mut follower = Follower {
         config,
         published,
+        pause: look,
         supervisor,
         gate: keeper.condition(),
         stage,
@@ -121,7 +123,7 @@ impl<O: PublishedObject> Follower<O> {
             tokio::select! {
                 () = sleep_until(look) => {
                     self.look().await;
-                    look = Instant::now() + pause();
+                    look = Instant::now() + varied(self.pause);
                 }
                 () = sleep_until(upkeep) => {
                     if let Err(error) = self.supervisor.upkeep() {
@@ -277,8 +279,8 @@ fn is_final(error: &ApplyError) -> bool {
     )
 }
 
-fn pause() -> Duration {
-    LOOK.mul_f64(1.0 + JITTER * (2.0 * fastrand::f64() - 1.0))
+fn varied(pause: Duration) -> Duration {
+    pause.mul_f64(1.0 + JITTER * (2.0 * fastrand::f64() - 1.0))
 }
 
 /// The proxy's lines as they are, if they are JSON, else in one.

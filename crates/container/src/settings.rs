@@ -7,16 +7,20 @@
 //! | `NODEWEIR_BUCKET` | the bucket whose object is published |
 //! | `NODEWEIR_FOLDER` | or a folder with it |
 //! | `NODEWEIR_STATE` | what may be written to; `/var/lib/nodeweir` unless named |
+//! | `NODEWEIR_LOOK` | between two looks at what is published, about; `3s` unless named |
 //! | `NODEWEIR_STAGE` | prints metrics for CloudWatch once a minute, under this stage's name |
 //! | names of secrets | their values |
 
 use std::path::PathBuf;
+use std::time::Duration;
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result, anyhow, bail};
 use nodeweir_domain::config::Config;
+use nodeweir_domain::text::parse_duration;
 
 const CONFIG_FILE: &str = "/etc/nodeweir/config.yml";
 const STATE: &str = "/var/lib/nodeweir";
+const LOOK: &str = "3s";
 
 /// Where the published revision is.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -30,6 +34,7 @@ pub(crate) struct Settings {
     pub(crate) config: Config,
     pub(crate) published: Published,
     pub(crate) state: PathBuf,
+    pub(crate) look: Duration,
     pub(crate) stage: Option<String>,
 }
 
@@ -60,7 +65,12 @@ impl Settings {
             );
         }
         let state = variable("NODEWEIR_STATE").unwrap_or_else(|| STATE.to_owned()).into();
-        Ok(Self { config, published, state, stage: variable("NODEWEIR_STAGE") })
+        let look = variable("NODEWEIR_LOOK").unwrap_or_else(|| LOOK.to_owned());
+        let look = parse_duration(&look).map_err(|error| anyhow!("NODEWEIR_LOOK: {error}"))?;
+        if look.is_zero() {
+            bail!("NODEWEIR_LOOK is no time at all: without a pause S3 would be asked all the time");
+        }
+        Ok(Self { config, published, state, look, stage: variable("NODEWEIR_STAGE") })
     }
 }
 
@@ -81,6 +91,7 @@ gate: {enabled: false}";
     fn the_environment_says_all() {
         let settings = read(&[("NODEWEIR_CONFIG_TEXT", CONFIG), ("NODEWEIR_BUCKET", "b")]).unwrap();
         assert_eq!((settings.published, settings.state), (Published::Bucket("b".to_owned()), PathBuf::from(STATE)));
+        assert_eq!(settings.look, Duration::from_secs(3));
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("config.yml");
         std::fs::write(&file, CONFIG).unwrap();
@@ -117,6 +128,11 @@ gate: {enabled: false}";
                 "Write `gate.enabled: false`",
             ),
             (&[("NODEWEIR_CONFIG_TEXT", "networks: 7"), bucket], "NODEWEIR_CONFIG_TEXT has faults"),
+            (
+                &[("NODEWEIR_CONFIG_TEXT", CONFIG), bucket, ("NODEWEIR_LOOK", "3")],
+                "NODEWEIR_LOOK: \"3\" is not a duration",
+            ),
+            (&[("NODEWEIR_CONFIG_TEXT", CONFIG), bucket, ("NODEWEIR_LOOK", "0s")], "NODEWEIR_LOOK is no time at all"),
         ] {
             let error = format!("{:#}", read(variables).unwrap_err());
             assert!(error.contains(said), "{error}");

@@ -34,6 +34,8 @@ pub(crate) struct Rig {
     pub(crate) path: &'static str,
     /// More sections of the configuration.
     pub(crate) sections: &'static str,
+    /// Between two looks at what is published.
+    pub(crate) look: &'static str,
     /// The gate's own port, if it is on; then what is published is a folder.
     pub(crate) admin: Option<u16>,
     /// What the process writes to, as it sees it.
@@ -58,6 +60,7 @@ impl Rig {
             leader,
             path: "",
             sections: "",
+            look: "3s",
             admin: None,
             state: place.path().to_owned(),
             place,
@@ -144,7 +147,8 @@ gate: {gate}
             Some(_) => command.env("NODEWEIR_FOLDER", self.folder()),
             None => command.env("NODEWEIR_BUCKET", &self.bucket),
         };
-        command.env("NODEWEIR_STATE", &self.state).env("AWS_ENDPOINT_URL", self.aws.url());
+        command.env("NODEWEIR_STATE", &self.state).env("NODEWEIR_LOOK", self.look);
+        command.env("AWS_ENDPOINT_URL", self.aws.url());
         command
             .env("AWS_REGION", "eu-central-1")
             .env("AWS_ACCESS_KEY_ID", "task")
