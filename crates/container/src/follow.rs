@@ -1,5 +1,6 @@
 //! Keeps the proxy on what is published.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
@@ -13,7 +14,7 @@ use nodeweir_domain::fleet::node::SecretName;
 use nodeweir_domain::fleet::revision::Revision;
 use nodeweir_sidecar::{Condition, Keeper};
 use tokio::sync::{mpsc, watch};
-use tokio::time::{Instant, sleep_until, timeout};
+use tokio::time::{Instant, sleep, sleep_until, timeout};
 use tracing::{error, info, warn};
 
 use crate::settings::{Published, Settings};
@@ -34,7 +35,7 @@ const LINES: usize = 4096;
 
 struct Follower<O> {
     config: Config,
-    published: O,
+    published: Arc<O>,
     /// Between two looks at it, about.
     pause: Duration,
     supervisor: Supervisor,
@@ -81,7 +82,7 @@ async fn follow<O: PublishedObject>(settings: Settings, published: O) -> Result<
     let Some(keeper) = Keeper::start(job, told.to_stop()).await? else { return Ok(()) };
     let mut follower = Follower {
         config,
-        published,
+        published: Arc::new(published),
         pause: look,
         supervisor,
         gate: keeper.condition(),
@@ -114,16 +115,16 @@ async fn follow<O: PublishedObject>(settings: Settings, published: O) -> Result<
 
 impl<O: PublishedObject> Follower<O> {
     async fn keep(&mut self) -> Result<()> {
-        let (mut look, mut upkeep) = (Instant::now(), Instant::now());
+        let (mut asking, mut upkeep) = (Box::pin(self.ask(Duration::ZERO)), Instant::now());
         let (mut restart, mut restarts) = (None, 0);
         let (mut tell, mut gate) = (Instant::now(), self.gate.clone());
         // It may have been told before this began.
         gate.mark_changed();
         loop {
             tokio::select! {
-                () = sleep_until(look) => {
-                    self.look().await;
-                    look = Instant::now() + varied(self.pause);
+                looked = &mut asking => {
+                    self.heed(looked).await;
+                    asking = Box::pin(self.ask(varied(self.pause)));
                 }
                 () = sleep_until(upkeep) => {
                     if let Err(error) = self.supervisor.upkeep() {
@@ -150,7 +151,7 @@ impl<O: PublishedObject> Follower<O> {
                     }
                     restart = Some(Instant::now() + pause);
                 }
-                () = sleep_until(restart.unwrap_or(look)), if restart.is_some() => {
+                () = sleep_until(restart.unwrap_or(upkeep)), if restart.is_some() => {
                     restart = None;
                     match self.supervisor.restart().await {
                         Ok(()) => info!("the proxy was started again"),
@@ -181,12 +182,24 @@ impl<O: PublishedObject> Follower<O> {
         Ok(())
     }
 
-    /// Looks at what is published, and has the proxy run it if it is new. As long as nothing runs at all, something else
-    /// is tried instead: what ran well last, or the leaders.
-    async fn look(&mut self) {
+    /// Waits, and looks at what is published. Whatever else happens does not wait for the answer.
+    fn ask(&self, pause: Duration) -> impl Future<Output = Result<Looked, String>> + use<O> {
+        let (published, seen) = (Arc::clone(&self.published), self.seen.clone());
         let patience = if self.is_begun { ANSWER } else { FIRST_ANSWER };
-        match timeout(patience, self.published.look(self.seen.as_ref())).await {
-            Ok(Ok(looked)) => {
+        async move {
+            sleep(pause).await;
+            match timeout(patience, published.look(seen.as_ref())).await {
+                Ok(looked) => looked.map_err(|error| error.to_string()),
+                Err(_) => Err("there is no answer in time".to_owned()),
+            }
+        }
+    }
+
+    /// Has the proxy run what is published if it is new. As long as nothing runs at all, something else is tried
+    /// instead: what ran well last, or the leaders.
+    async fn heed(&mut self, looked: Result<Looked, String>) {
+        match looked {
+            Ok(looked) => {
                 if self.failures > 0 {
                     info!("what is published can be read again");
                     (self.failures, self.tally.is_unread) = (0, false);
@@ -197,8 +210,7 @@ impl<O: PublishedObject> Follower<O> {
                     Looked::Same => {}
                 }
             }
-            Ok(Err(error)) => self.fail(&error.to_string()),
-            Err(_) => self.fail("there is no answer in time"),
+            Err(why) => self.fail(&why),
         }
         if !self.is_begun {
             self.begin().await;

@@ -108,6 +108,29 @@ async fn a_proxy_that_dies_is_started_again() {
     assert_eq!(container.stop().await, 0);
 }
 
+/// A look waits ten seconds for its answer, and what a dead proxy needs does not wait with it.
+#[tokio::test]
+async fn while_s3_does_not_answer_a_proxy_that_dies_is_started_again_at_once() {
+    let (leader, one) = tokio::join!(Anvil::start(), Anvil::start());
+    let mut rig = Rig::new(leader.port).await;
+    rig.look = "100ms";
+    rig.publish(&rig.revision(1, "one", one.port).compose()).await;
+    let mut container = rig.start();
+    container.serves("one").await;
+    container.says(r#""message":"runs""#).await;
+    let held = rig.aws.hold(On::service("s3").by("task"));
+    let looks = || rig.aws.count(&On::call("s3", "GetObject").by("task"));
+    let before = looks();
+    until("a look is under way", async || (looks() > before).then_some(())).await;
+    let master = container.proxy.master().unwrap();
+    send(master, Signal::KILL);
+    until("another one runs", async || container.proxy.master().filter(|found| *found != master)).await;
+    container.serves("one").await;
+    assert!(!container.said().contains("what is published cannot be read"), "{}", container.said());
+    held.release();
+    assert_eq!(container.stop().await, 0);
+}
+
 #[tokio::test]
 async fn an_environment_that_says_too_little_is_told() {
     let rig = Rig::new(1).await;
