@@ -13,6 +13,7 @@ mod gated;
 mod image;
 mod init;
 mod rig;
+mod stopping;
 mod trouble;
 
 #[path = "../../../../tests/e2e/client.rs"]

@@ -16,6 +16,8 @@ use nodeweir_domain::fleet::revision::Revision;
 use nodeweir_emulator::{Client, Moto, Proxy as Aws};
 use rustix::process::Signal;
 use tempfile::TempDir;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::UnixStream;
 
 use crate::client::{Answer, Connection};
 use crate::process::{Owned, Proxy, free_port, send, until, until_or};
@@ -34,6 +36,8 @@ pub(crate) struct Rig {
     pub(crate) path: &'static str,
     /// More sections of the configuration.
     pub(crate) sections: &'static str,
+    /// The proxy's.
+    pub(crate) timeouts: &'static str,
     /// Between two looks at what is published.
     pub(crate) look: &'static str,
     /// The gate's own port, if it is on; then what is published is a folder.
@@ -60,6 +64,7 @@ impl Rig {
             leader,
             path: "",
             sections: "",
+            timeouts: "connect: 500ms, attempt: 5s, total: 20s, keepalive_min: 1s, shutdown: 3s, drain: 1s",
             look: "3s",
             admin: None,
             state: place.path().to_owned(),
@@ -74,7 +79,7 @@ impl Rig {
 
     /// The configuration with a leader of this name at a port.
     fn config(&self, name: &str, leader: u16) -> String {
-        let Self { port, path, sections, .. } = self;
+        let Self { port, path, sections, timeouts, .. } = self;
         let gate = match self.admin {
             Some(port) => format!("{{admin: '127.0.0.1:{port}'}}"),
             None => "{enabled: false}".to_owned(),
@@ -87,7 +92,7 @@ impl Rig {
     leader: {{name: {name}, url: 'http://127.0.0.1:{leader}{path}'}}
 proxy:
   listen: 127.0.0.1:{port}
-  timeouts: {{connect: 500ms, attempt: 5s, total: 20s, keepalive_min: 1s, shutdown: 3s, drain: 1s}}
+  timeouts: {{{timeouts}}}
 gate: {gate}
 {sections}"
         )
@@ -207,9 +212,18 @@ impl Container {
         until_or(look, || format!("{name} does not serve; it says: {}", self.said())).await;
     }
 
+    /// The name of the revision that the proxy says it runs.
+    pub(crate) async fn running(&self) -> Option<String> {
+        let mut stream = UnixStream::connect(self.proxy.0.join("sock/admin.sock")).await.ok()?;
+        stream.write_all(b"GET /revision HTTP/1.0\r\nHost: x\r\n\r\n").await.ok()?;
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await.ok()?;
+        let (head, body) = answer.split_once("\r\n\r\n")?;
+        head.starts_with("HTTP/1.1 200").then(|| body.trim().to_owned())
+    }
+
     /// The status of `/readyz`; none if nobody listens.
     pub(crate) async fn ready(&self) -> Option<u16> {
-        use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
         let mut stream = tokio::net::TcpStream::connect(("127.0.0.1", self.port)).await.ok()?;
         stream.write_all(b"GET /readyz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").await.ok()?;
         let mut answer = String::new();
