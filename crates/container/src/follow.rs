@@ -13,6 +13,7 @@ use nodeweir_domain::config::Config;
 use nodeweir_domain::fleet::node::SecretName;
 use nodeweir_domain::fleet::revision::Revision;
 use nodeweir_sidecar::{Condition, Keeper};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 use tracing::{error, info, warn};
@@ -73,6 +74,7 @@ async fn follow<O: PublishedObject>(settings: Settings, published: O) -> Result<
     let mut told = Told::listen()?;
     let job = settings.config.gate.enabled.then(|| gate::job(&settings));
     let Settings { config, state, look, stage, .. } = settings;
+    raise_open_files();
     let program = Program::find(config.proxy.kind)?;
     let (to, lines) = mpsc::channel(LINES);
     let printer = tokio::spawn(print(lines));
@@ -280,6 +282,14 @@ impl<O: PublishedObject> Follower<O> {
         self.tally.is_refused = true;
         error!(refused = self.refused, "what is published is refused, and what runs goes on: {error:#}");
         self.seen = Some(etag);
+    }
+}
+
+/// The proxy inherits it: each connection of a client takes two files, and many engines allow 1,024 unless asked for more.
+fn raise_open_files() {
+    let limit = getrlimit(Resource::Nofile);
+    if let Err(error) = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum }) {
+        warn!(%error, "the limit of open files stays as it is");
     }
 }
 

@@ -15,6 +15,7 @@ mod init;
 mod rig;
 mod stopping;
 mod trouble;
+mod websocket;
 
 #[path = "../../../../tests/e2e/client.rs"]
 #[allow(dead_code, reason = "the programs' tests need more of it")]

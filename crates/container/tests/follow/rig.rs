@@ -89,7 +89,7 @@ impl Rig {
   ethereum:
     chain_id: 1337
     block_time: 12s
-    leader: {{name: {name}, url: 'http://127.0.0.1:{leader}{path}'}}
+    leader: {{name: {name}, url: 'http://127.0.0.1:{leader}{path}', ws_url: 'ws://127.0.0.1:{leader}{path}'}}
 proxy:
   listen: 127.0.0.1:{port}
   timeouts: {{{timeouts}}}

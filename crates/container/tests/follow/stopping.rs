@@ -11,6 +11,7 @@ use crate::client::{Load, request};
 use crate::nodes::Anvil;
 use crate::process::{DEADLINE, until};
 use crate::rig::{Container, Rig};
+use crate::websocket::WebSocket;
 
 /// How far a new revision has come. Once it has, it has for good.
 #[derive(Debug, Clone, Copy)]
@@ -117,4 +118,40 @@ async fn a_stop_amid_a_reload_loses_nothing_that_was_accepted() {
         assert!(lost.is_empty(), "{moment:?}: {lost:?}");
     }
     println!("{amid} of {} reloads were not over", seq / 2);
+}
+
+/// Fewer open files than a worker needs, unless more are asked for: each WebSocket takes two.
+const OPEN_FILES: [&str; 3] = ["/bin/sh", "-c", "ulimit -Sn 256 && exec \"$0\""];
+
+#[tokio::test]
+async fn five_hundred_open_websockets_are_ended_in_time() {
+    let leader = Anvil::start().await;
+    let mut rig = Rig::new(leader.port).await;
+    // Long enough to talk to each of them meanwhile, on a machine that has much else to do.
+    rig.timeouts = "connect: 3s, attempt: 10s, total: 60s, keepalive_min: 1s, shutdown: 3s, drain: 10s";
+    let mut container = rig.start_by(&OPEN_FILES);
+    container.serves("leader").await;
+    let mut open = Vec::new();
+    for _ in 0..500 {
+        open.push(WebSocket::open(rig.port).await.unwrap());
+    }
+    for websocket in &mut open {
+        assert_eq!(websocket.call("eth_blockNumber").await.unwrap(), "0x3e8");
+    }
+    container.child.signal(Signal::TERM);
+    let told = Instant::now();
+    until("it says that it drains", async || (container.ready().await == Some(503)).then_some(())).await;
+    for websocket in &mut open {
+        assert_eq!(websocket.call("eth_chainId").await.unwrap(), "0x539");
+    }
+    println!("500 answers {:?} into the drain", told.elapsed());
+    for websocket in open {
+        websocket.ended().await;
+    }
+    println!("the last was ended after {:?}", told.elapsed());
+    assert_eq!(container.ends().await, 0, "{}", container.said());
+    println!("and the container after {:?}", told.elapsed());
+    // Drain, shutdown, and half a minute in which the machine may stand still; left alone they would go on for minutes.
+    assert!(told.elapsed() < Duration::from_secs(10 + 3 + 30), "{:?}", told.elapsed());
+    assert_eq!(container.proxy.all(), [0; 0]);
 }
