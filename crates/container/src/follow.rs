@@ -31,8 +31,9 @@ const FIRST_ANSWER: Duration = Duration::from_secs(2);
 const UPKEEP: Duration = Duration::from_secs(1);
 /// Restarts in a row that come to nothing before the container gives up: with their pauses, a minute of the proxy.
 const RESTARTS: u32 = 7;
-/// Lines of the proxy that wait to be printed.
+/// Lines of the proxy that wait to be printed, and for how long the last ones.
 const LINES: usize = 4096;
+const LAST_LINES: Duration = Duration::from_secs(2);
 
 struct Follower<O> {
     config: Config,
@@ -111,7 +112,8 @@ async fn follow<O: PublishedObject>(settings: Settings, published: O) -> Result<
         warn!(%error, "the log of what was used stays, although all of it was read");
     }
     drop(supervisor);
-    let _ = printer.await;
+    // The end of the lines is the end of all who can print any: if one could not be ended, it is not waited for.
+    let _ = timeout(LAST_LINES, printer).await;
     ended
 }
 

@@ -8,6 +8,7 @@
     reason = "a test fails by panicking, in its helpers too"
 )]
 
+mod disk;
 mod following;
 mod gated;
 mod image;
