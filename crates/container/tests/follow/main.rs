@@ -9,6 +9,7 @@
 )]
 
 mod disk;
+mod endurance;
 mod following;
 mod gated;
 mod image;
