@@ -63,7 +63,8 @@ struct Bench {
     _moto: Moto,
 }
 
-/// Where a container's process writes to, and where its object may be.
+/// Where what is published is.
+#[derive(Clone, Copy)]
 enum From {
     Bucket,
     Folder,

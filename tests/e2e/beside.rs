@@ -27,7 +27,7 @@ struct Pair {
 }
 
 impl Pair {
-    async fn start(leader: &Anvil, change: (&str, &str)) -> Self {
+    fn start(leader: &Anvil, change: (&str, &str)) -> Self {
         let mut rig = Rig::new(ProxyKind::Nginx, leader);
         let state = rig.state("");
         let mut config = file("compose.config.yml");
@@ -85,7 +85,7 @@ impl Pair {
 #[tokio::test]
 async fn what_one_publishes_the_other_runs() {
     let (_place, leader, mut own) = (place().await, Anvil::start().await, Anvil::start().await);
-    let pair = Pair::start(&leader, ("interval: 10s", "interval: 1s")).await;
+    let pair = Pair::start(&leader, ("interval: 10s", "interval: 1s"));
     pair.serves("", "leader").await;
     pair.rig.run(&["node", "add", "ethereum", "own", &own.url()]).await.exits(0).says("it serves");
     pair.serves("", "own").await;
@@ -102,7 +102,7 @@ async fn keys_that_are_made_beside_the_proxy_open_it() {
     let (_place, leader) = (place().await, Anvil::start().await);
     let admin = free_port();
     let gate = format!("enabled: true\n  admin: 127.0.0.1:{admin}");
-    let pair = Pair::start(&leader, ("enabled: false", &gate)).await;
+    let pair = Pair::start(&leader, ("enabled: false", &gate));
     pair.rig.run(&["project", "create", "shop", "--tier", "free"]).await.exits(0);
     let made = pair.rig.run(&["key", "create", "shop", "--name", "main", "--json"]).await.exits(0).json();
     pair.serves(made["secret"].as_str().unwrap(), "leader").await;

@@ -7,13 +7,13 @@ use anyhow::{Context as _, Result, bail};
 use nodeweir_aws::{S3Object, connect};
 use nodeweir_control::edges::{Etag, Looked, PublishedObject};
 use nodeweir_control::folder::FolderObject;
+use nodeweir_control::limits::raise_open_files;
 use nodeweir_control::proxy::{ApplyError, Line, Program, Settings as ProxySettings, Source, Supervisor};
 use nodeweir_control::told::Told;
 use nodeweir_domain::config::Config;
 use nodeweir_domain::fleet::node::SecretName;
 use nodeweir_domain::fleet::revision::Revision;
 use nodeweir_sidecar::{Condition, Keeper};
-use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 use tracing::{error, info, warn};
@@ -284,14 +284,6 @@ impl<O: PublishedObject> Follower<O> {
         self.tally.is_refused = true;
         error!(refused = self.refused, "what is published is refused, and what runs goes on: {error:#}");
         self.seen = Some(etag);
-    }
-}
-
-/// The proxy inherits it: each connection of a client takes two files, and many engines allow 1,024 unless asked for more.
-fn raise_open_files() {
-    let limit = getrlimit(Resource::Nofile);
-    if let Err(error) = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum }) {
-        warn!(%error, "the limit of open files stays as it is");
     }
 }
 

@@ -6,6 +6,7 @@
 
 pub mod edges;
 pub mod folder;
+pub mod limits;
 pub mod listing;
 pub mod probe;
 pub mod prober;

@@ -9,13 +9,13 @@ use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::{Context as _, Result, bail};
+use nodeweir_control::limits::raise_open_files;
 use nodeweir_control::prober::{HttpProber, environment};
 use nodeweir_control::proxy::{Line, Program, Settings, Source, Supervisor};
 use nodeweir_control::told::Told;
 use nodeweir_domain::config::Config;
 use nodeweir_domain::fleet::node::{NodeUrl, resolve};
 use nodeweir_sidecar::{Condition, Job, Keeper};
-use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::process::Command;
 use tokio::sync::{mpsc, watch};
 use tracing::{info, warn};
@@ -56,7 +56,7 @@ pub(crate) async fn run(context: Context, output: Output) -> Result<Outcome> {
     }
     let job = is_gated.then(|| gate_of(&context, &screen));
     let Some(keeper) = Keeper::start(job, told.to_stop()).await? else { return Ok(Outcome::Fine) };
-    let runner = Runner::Here(LocalService::new(supervisor));
+    let runner = Runner::Here(Box::new(LocalService::new(supervisor)));
     let control = Control { context, object, prober, runner, proxy, screen, gate: keeper.condition() };
     let ended = tokio::select! {
         ended = control.run() => ended,
@@ -157,14 +157,6 @@ fn check_secrets(config: &Config) -> Result<()> {
         .map(|error| error.to_string())
         .collect();
     if faults.is_empty() { Ok(()) } else { bail!("{}", faults.join("\n")) }
-}
-
-/// A tick opens a connection to every node at once; many systems allow 1,024 files by default and far more on demand.
-fn raise_open_files() {
-    let limit = getrlimit(Resource::Nofile);
-    if let Err(error) = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum }) {
-        warn!(%error, "the limit of open files stays as it is");
-    }
 }
 
 async fn show_lines(mut lines: mpsc::Receiver<Line>, screen: Arc<Screen>) {

@@ -12,7 +12,7 @@ use tokio::sync::Mutex;
 /// Who has the proxy.
 pub(super) enum Runner {
     /// This process.
-    Here(LocalService),
+    Here(Box<LocalService>),
     /// A `nodeweir-proxy`, which follows what is published by itself, in this folder.
     Elsewhere(PathBuf),
 }
