@@ -3,7 +3,8 @@
 #   docker/build_and_upload.sh [--arch arm64|x86_64] [--proxy nginx|haproxy] [--repository NAME] [--dry-run]
 #   docker/build_and_upload.sh --registry HOST[:PORT] ...        to another registry, which you have logged in to
 # Credentials and region are those of the AWS CLI: a profile (AWS_PROFILE), keys, a session token.
-# --prebuilt FILE takes a nodeweir-proxy that was built elsewhere for that architecture.
+# --prebuilt FILE takes a nodeweir-proxy that was built elsewhere for that architecture. --engine docker|podman|buildah is
+# the one to build with; else it is the first of them that is here.
 set -euo pipefail
 
 root="$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)"
@@ -11,12 +12,12 @@ say() { printf '%s\n' "$*" >&2; }
 die() { say "error: $*"; exit 2; }
 have() { command -v "$1" >/dev/null 2>&1; }
 
-arch="" proxy=nginx repository=jsonrpc-proxy registry="" prebuilt="" dry=no
+arch="" proxy=nginx repository=jsonrpc-proxy registry="" prebuilt="" engine="" dry=no
 while (($#)); do
   case $1 in
     --dry-run) dry=yes; shift; continue ;;
-    -h | --help) sed -n '2,6s/^# \{0,1\}//p' "${BASH_SOURCE[0]}"; exit 0 ;;
-    --arch | --proxy | --repository | --registry | --prebuilt) (($# > 1)) || die "$1 needs a value" ;;
+    -h | --help) sed -n '2,7s/^# \{0,1\}//p' "${BASH_SOURCE[0]}"; exit 0 ;;
+    --arch | --proxy | --repository | --registry | --prebuilt | --engine) (($# > 1)) || die "$1 needs a value" ;;
     *) die "unknown argument '$1'; see --help" ;;
   esac
   case $1 in
@@ -25,6 +26,7 @@ while (($#)); do
     --repository) repository=$2 ;;
     --registry) registry=$2 ;;
     --prebuilt) prebuilt=$2 ;;
+    --engine) engine=$2 ;;
   esac
   shift 2
 done
@@ -38,12 +40,17 @@ esac
 [[ $repository =~ ^[a-z0-9]+([._/-][a-z0-9]+)*$ ]] || die "'$repository' is no name for a repository"
 [[ -z $prebuilt || -f $prebuilt ]] || die "there is no file $prebuilt"
 
-engine=""
-for one in docker podman buildah; do
-  # A Docker whose engine does not run is none.
-  if have "$one" && { [[ $one != docker ]] || docker info >/dev/null 2>&1; }; then engine=$one; break; fi
-done
-[[ -n $engine ]] || die "none of docker, podman and buildah is here (or Docker does not run): install one"
+engines=(docker podman buildah)
+if [[ -n $engine ]]; then
+  [[ " ${engines[*]} " == *" $engine "* ]] || die "--engine is docker, podman or buildah, not '$engine'"
+  have "$engine" || die "$engine is not here"
+else
+  for one in "${engines[@]}"; do
+    # A Docker whose engine does not run is none.
+    if have "$one" && { [[ $one != docker ]] || docker info >/dev/null 2>&1; }; then engine=$one; break; fi
+  done
+  [[ -n $engine ]] || die "none of docker, podman and buildah is here (or Docker does not run): install one"
+fi
 have git || die "git is not here: the image's tag has the commit"
 
 # run WORDS...: does it, or says what it would do.
@@ -59,18 +66,24 @@ if [[ $proxy == haproxy ]]; then tag="$tag-haproxy"; fi
 
 if [[ -z $registry ]]; then
   have aws || die "the AWS CLI is not here: https://docs.aws.amazon.com/cli/latest/userguide/getting-started-install.html"
-  account="$(aws sts get-caller-identity --query Account --output text)" || die "AWS does not know you: see AWS_PROFILE, or sign in"
   region="${AWS_REGION:-${AWS_DEFAULT_REGION:-$(aws configure get region || true)}}"
   [[ -n $region ]] || die "no region: set AWS_REGION"
+  account="$(aws sts get-caller-identity --region "$region" --query Account --output text)" ||
+    die "AWS does not know you: see AWS_PROFILE, or sign in"
   registry="$account.dkr.ecr.$region.amazonaws.com"
   if ! found="$(aws ecr describe-repositories --region "$region" --repository-names "$repository" 2>&1)"; then
-    [[ $found == *RepositoryNotFoundException* ]] || die "the ECR repository $repository cannot be asked for: $found"
+    [[ $found == *RepositoryNotFoundException* ]] ||
+      die "the ECR repository $repository cannot be asked for:" "${found//$'\n'/ }"
     # A tag stays what it was; what is pushed is looked through for known faults.
     run aws ecr create-repository --region "$region" --repository-name "$repository" \
-      --image-tag-mutability IMMUTABLE --image-scanning-configuration scanOnPush=true
+      --image-tag-mutability IMMUTABLE --image-scanning-configuration scanOnPush=true ||
+      die "the ECR repository $repository cannot be made"
   fi
   if [[ $dry == yes ]]; then say "would log in to $registry"
-  else aws ecr get-login-password --region "$region" | "$engine" login --username AWS --password-stdin "$registry" >&2
+  else
+    password="$(aws ecr get-login-password --region "$region")" || die "ECR gives no password for $registry"
+    printf '%s' "$password" | "$engine" login --username AWS --password-stdin "$registry" >&2 ||
+      die "$engine cannot log in to $registry; can this machine reach it?"
   fi
 fi
 image="$registry/$repository:$tag"

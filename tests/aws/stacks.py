@@ -12,6 +12,8 @@ from moto.cloudformation.models import ChangeSet
 from moto.cloudformation.parsing import get_model_map, get_name_type_map
 from moto.cloudformation.responses import CloudFormationResponse
 from moto.core.responses import ActionResult
+from moto.core.utils import camelcase_to_underscores, pascal_to_camelcase, remap_nested_keys
+from moto.ecs.models import TaskDefinition, ecs_backends
 from moto.elbv2.models import FakeTargetGroup
 
 # moto has no such resources in CloudFormation: it leaves them out, and the whole stack fails if anything asks for an
@@ -45,8 +47,8 @@ class StandIn:
     def create_from_cloudformation_json(self, name, resource, account, region, **kwargs):
         return Made(self.type, name, account, region)
 
-    def update_from_cloudformation_json(self, original, name, resource, account, region):
-        return original
+    def update_from_cloudformation_json(self, original_resource, **kwargs):
+        return original_resource
 
     def delete_from_cloudformation_json(self, name, resource, account, region):
         pass
@@ -78,6 +80,21 @@ def target_group_attribute(group, attribute):
         "TargetGroupName": group.name,
         "TargetGroupFullName": group.arn.split(":")[-1],
     }[attribute]
+
+
+def task_definition(resource_name, resource, account, region, **kwargs):
+    """moto kept the containers and forgot the roles, the network and the platform."""
+    told = {
+        camelcase_to_underscores(name): remap_nested_keys(value, pascal_to_camelcase)
+        for name, value in resource["Properties"].items()
+    }
+    return ecs_backends[account][region].register_task_definition(**told)
+
+
+def next_task_definition(original_resource, new_resource_name, cloudformation_json, account_id, region_name):
+    """The same; what was before it is not to be used any more."""
+    ecs_backends[account_id][region_name].deregister_task_definition(original_resource.arn)
+    return task_definition(new_resource_name, cloudformation_json, account_id, region_name)
 
 
 def template_at(original):
@@ -130,6 +147,8 @@ for name in STAND_INS:
     get_model_map()[name] = StandIn(name)
 get_name_type_map()["AWS::CloudWatch::Alarm"] = "AlarmName"
 ChangeSet.apply = with_outputs(ChangeSet.apply)
+TaskDefinition.create_from_cloudformation_json = staticmethod(task_definition)
+TaskDefinition.update_from_cloudformation_json = staticmethod(next_task_definition)
 FakeTargetGroup.get_cfn_attribute = target_group_attribute
 CloudFormationResponse._get_stack_from_s3_url = template_at(CloudFormationResponse._get_stack_from_s3_url)
 CloudFormationResponse.update_termination_protection = update_termination_protection

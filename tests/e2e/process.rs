@@ -145,13 +145,15 @@ fn state_and_group(pid: i32) -> Option<(String, String)> {
 /// A program of the workspace that `cargo test --workspace` has built beside `other`, one of the package's own.
 pub(crate) fn sibling(other: &str, name: &str) -> PathBuf {
     let program = Path::new(other).with_file_name(name);
-    let built = |path: &Path| path.metadata().and_then(|file| file.modified());
-    // What it was made of, as cargo notes it: `program: source source ...`.
-    let sources = std::fs::read_to_string(program.with_extension("d")).unwrap_or_default();
-    let sources = sources.split_once(": ").map_or("", |(_, sources)| sources);
-    let is_fresh = built(&program).is_ok_and(|at| {
-        sources.split_ascii_whitespace().all(|source| built(Path::new(source)).is_ok_and(|source| source <= at))
-    });
-    assert!(is_fresh, "{} is missing or old: run `cargo build --workspace --bin {name}`", program.display());
+    let changed = |file: &Path| fs::metadata(file).and_then(|file| file.modified());
+    let build = format!("run `cargo build --workspace --bin {name}`");
+    let Ok(built) = changed(&program) else { panic!("there is no {}: {build}", program.display()) };
+    // As make has it: the program, a colon, its sources; a space in a name has a backslash before it.
+    let rule = fs::read_to_string(program.with_extension("d")).unwrap_or_else(|error| panic!("{error}: {build}"));
+    let (_, sources) = rule.lines().next().and_then(|line| line.split_once(": ")).expect("a rule");
+    for source in sources.replace("\\ ", "\0").split_ascii_whitespace().map(|source| source.replace('\0', " ")) {
+        let is_in = changed(Path::new(&source)).is_ok_and(|changed| changed <= built);
+        assert!(is_in, "{} is older than {source}: {build}", program.display());
+    }
     program
 }

@@ -134,8 +134,13 @@ pub(crate) async fn run(world: &World, function: &Function) -> Result<Value, Fun
 
 /// What a function printed as metrics since a line, by name and, where there are some, network and node.
 pub(crate) fn metrics(function: &Function, from: usize) -> BTreeMap<String, u64> {
+    told(function.json_lines().into_iter().skip(from))
+}
+
+/// The same of any program's lines.
+pub(crate) fn told(lines: impl IntoIterator<Item = Value>) -> BTreeMap<String, u64> {
     let mut found = BTreeMap::new();
-    for line in function.json_lines().into_iter().skip(from) {
+    for line in lines {
         let Some(directive) = line.pointer("/_aws/CloudWatchMetrics/0") else { continue };
         assert_eq!(directive["Namespace"], "Nodeweir");
         assert_eq!(line["Stage"], crate::template::STAGE);

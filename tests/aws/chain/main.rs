@@ -1,6 +1,7 @@
 //! The control path on AWS, from a node that dies to a deployment: the real template in an emulator of AWS, the real
 //! function programs under a runtime API, real Ethereum nodes. The harness does what AWS does between them: it carries
-//! what the tables' streams, the bucket and the service say to the functions that the template names.
+//! what the tables' streams, the bucket and the service say to the functions that the template names. Where images can be
+//! built, the proxy's image is the service's task.
 
 #![allow(
     clippy::unwrap_used,
@@ -12,6 +13,7 @@
 mod carrier;
 mod chain;
 mod faults;
+mod image;
 mod large;
 mod operators;
 mod permissions;

@@ -1,4 +1,5 @@
-//! What the roles of the stack allow its functions: moto allows everything, so the harness denies what they do not.
+//! What the roles of the stack allow its functions and tasks: moto allows everything, so the harness denies what they do
+//! not.
 
 use jiff::Timestamp;
 use nodeweir_emulator::{Client, Permission, Proxy};
@@ -10,8 +11,8 @@ use crate::nodes::{Anvil, HEAD};
 use crate::template::{config, network};
 use crate::world::{World, between, good, head};
 
-/// Lets a function do what its role allows and nothing else.
-pub(crate) async fn enforce(client: &Client, aws: &Proxy, function: &str, role_arn: &str) {
+/// Lets a function or another caller do what its role allows and nothing else.
+pub(crate) async fn enforce(client: &Client, aws: &Proxy, caller: &str, role_arn: &str) {
     let role = role_arn.rsplit('/').next().unwrap();
     let version = ("Version", "2010-05-08");
     let told = good(client.form("iam", "ListRolePolicies", &[version, ("RoleName", role)]).await).text();
@@ -29,10 +30,11 @@ pub(crate) async fn enforce(client: &Client, aws: &Proxy, function: &str, role_a
         }
     }
     assert!(!permissions.is_empty(), "{role} may do nothing");
-    aws.permit(function, permissions);
+    aws.permit(caller, permissions);
 }
 
-/// What the function itself needs; the rest is for Lambda: to write logs and dead letters, read streams, join the network.
+/// What the program itself needs; the rest is for Lambda and ECS: to write logs and dead letters, read streams, join the
+/// network, pull an image.
 fn of_statement(statement: &Value) -> Vec<Permission> {
     if statement["Effect"] != "Allow" {
         return Vec::new();
@@ -47,7 +49,7 @@ fn of_statement(statement: &Value) -> Vec<Permission> {
                 "ecs" => after(":service/").and_then(|rest| rest.rsplit('/').next().map(str::to_owned)),
                 "lambda" => after(":function:"),
                 "secretsmanager" => Some(arn.clone()),
-                "logs" | "sqs" | "ec2" => None,
+                "logs" | "sqs" | "ec2" | "ecr" => None,
                 other => panic!("nobody thought of {other}"),
             };
             permissions.extend(resource.map(|resource| Permission { action: action.clone(), resource }));
@@ -59,6 +61,14 @@ fn of_statement(statement: &Value) -> Vec<Permission> {
 fn texts(value: &Value) -> Vec<String> {
     let all = value.as_array().cloned().unwrap_or_else(|| vec![value.clone()]);
     all.iter().map(|one| one.as_str().unwrap().to_owned()).collect()
+}
+
+/// No permission of this caller is left that it never used.
+pub(crate) fn needs_what_it_may(aws: &Proxy, caller: &str) {
+    let unused = aws.unused(caller);
+    // Without it, AWS says "denied" and not "not found" of an object that is not there yet; moto does not.
+    let unused: Vec<_> = unused.iter().filter(|permission| permission.action != "s3:ListBucket").collect();
+    assert!(unused.is_empty(), "{caller} never needs {unused:?}");
 }
 
 /// Everything that can be asked of a stage happens, and no permission is left that was good for nothing.
@@ -88,9 +98,6 @@ async fn each_function_needs_what_it_may() {
     carrier.settle(&world).await;
     assert_eq!(world.serving("ethereum").await, ["b"]);
     for flow in ["Probe", "Publish", "Rollout"] {
-        let unused = world.aws.unused(&world.outputs[&format!("{flow}Function")]);
-        // Without it, AWS says "denied" and not "not found" of an object that is not there yet; moto does not.
-        let unused: Vec<_> = unused.iter().filter(|permission| permission.action != "s3:ListBucket").collect();
-        assert!(unused.is_empty(), "{flow} never needs {unused:?}");
+        needs_what_it_may(&world.aws, &world.outputs[&format!("{flow}Function")]);
     }
 }

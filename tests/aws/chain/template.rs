@@ -1,11 +1,9 @@
-//! The template, as `cdk synth` makes it, once for all tests of this program.
+//! The template, as `cdk synth` makes it: once for all tests of this program that run no task.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::LazyLock;
-
-use serde_json::Value;
 
 /// The stage, and what stands in the configuration for what each test's account has of its own.
 pub(crate) const STAGE: &str = "test";
@@ -18,9 +16,23 @@ pub(crate) const SUBNETS: [&str; 2] = ["subnet-0123456789abcdef0", "subnet-01234
 pub(crate) const SECURITY_GROUPS: [&str; 2] = ["sg-0123456789abcdef0", "sg-0123456789abcdef1"];
 pub(crate) const CLUSTER: &str = "main";
 
+/// What the configuration says of the proxy's tasks.
+pub(crate) struct Tasks<'a> {
+    pub(crate) port: u16,
+    pub(crate) image: &'a str,
+    pub(crate) architecture: &'a str,
+}
+
 /// A configuration with one network; the tests add what they need.
 pub(crate) fn config(networks: &str, more: &str) -> String {
+    let image = format!("{ACCOUNT}.dkr.ecr.eu-central-1.amazonaws.com/jsonrpc-proxy:0.1.0");
+    config_with(&Tasks { port: 8080, image: &image, architecture: "arm64" }, networks, more)
+}
+
+/// The same with tasks that are run, and not only described.
+pub(crate) fn config_with(tasks: &Tasks<'_>, networks: &str, more: &str) -> String {
     let ([one, other], [probe, proxy]) = (SUBNETS, SECURITY_GROUPS);
+    let Tasks { port, image, architecture } = tasks;
     format!(
         "default_network: ethereum
 networks:
@@ -29,7 +41,7 @@ secrets:
   INFURA_KEY:
     hosts: [127.0.0.1]
 proxy:
-  listen: 0.0.0.0:8080
+  listen: 0.0.0.0:{port}
 {more}
 aws:
   account: \"{ACCOUNT}\"
@@ -43,7 +55,9 @@ aws:
   load_balancer:
     listener: {LISTENER}
     host: rpc.example.com
-  image: {ACCOUNT}.dkr.ecr.eu-central-1.amazonaws.com/jsonrpc-proxy:0.1.0
+  image: {image}
+  service:
+    architecture: {architecture}
   functions:
     architecture: x86_64
   secrets:
@@ -63,17 +77,15 @@ pub(crate) fn repository() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
 }
 
-/// The template's text.
+/// The template's text. What its tasks and functions are told of the networks does not matter: no task runs, and the
+/// functions are told by the harness.
 pub(crate) fn text() -> &'static str {
-    static TEXT: LazyLock<String> = LazyLock::new(synthesise);
+    static TEXT: LazyLock<String> = LazyLock::new(|| synthesise(&config(&network("ethereum", 1), "")));
     &TEXT
 }
 
-pub(crate) fn json() -> Value {
-    serde_json::from_str(text()).unwrap()
-}
-
-fn synthesise() -> String {
+/// The template of a configuration.
+pub(crate) fn synthesise(config: &str) -> String {
     let place = tempfile::tempdir().unwrap();
     let infra = repository().join("infra");
     let cdk = infra.join("node_modules/.bin/cdk");
@@ -83,7 +95,7 @@ fn synthesise() -> String {
         cdk.display()
     );
     let file = place.path().join("config.yml");
-    fs::write(&file, config(&network("ethereum", 1), "")).unwrap();
+    fs::write(&file, config).unwrap();
     for flow in ["probe", "publish", "rollout"] {
         let folder = place.path().join("binaries").join(flow);
         fs::create_dir_all(&folder).unwrap();

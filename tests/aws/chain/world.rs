@@ -5,12 +5,17 @@ use std::fs;
 use std::path::Path;
 use std::time::Duration;
 
+use axum::routing::{MethodRouter, post};
+use axum::{Json, Router};
 use nodeweir_emulator::{Client, Function, Moto, Proxy, Reply, Setting};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::permissions::enforce;
 use crate::template::{self, ACCOUNT, CLUSTER, LISTENER, SECRET, SECURITY_GROUPS, STAGE, SUBNETS, VPC};
+
+/// The value of the one secret.
+pub(crate) const KEY: &str = "0123456789abcdef";
 
 /// One stage.
 pub(crate) struct World {
@@ -24,7 +29,7 @@ pub(crate) struct World {
     pub(crate) rollout: Function,
     /// The functions' folder, with the configuration.
     folder: TempDir,
-    own: Own,
+    template: String,
 }
 
 /// What stands in the template and the configuration, and what it is in this account.
@@ -55,14 +60,20 @@ impl World {
 
     /// The same in an emulator of the caller's; `change` may change how the functions run.
     pub(crate) async fn deploy_with(moto: &Moto, config: &str, change: impl Fn(&mut Setting)) -> Self {
+        Self::deploy_by(moto, template::text(), config, change).await
+    }
+
+    /// The same by another template than most tests'.
+    pub(crate) async fn deploy_by(moto: &Moto, template: &str, config: &str, change: impl Fn(&mut Setting)) -> Self {
         let aws = Proxy::start(moto);
         let client = aws.client();
         let mut own = external(&client).await;
         // Last, because ARNs have it too.
         own.push((ACCOUNT, aws.account().to_owned()));
         let own = Own(own);
-        assets(&client, aws.account()).await;
-        let outputs = deploy(&client, &own.text(template::text())).await;
+        let template = own.text(template);
+        assets(&client, aws.account(), &template).await;
+        let outputs = deploy(&client, &template).await;
         let folder = tempfile::tempdir().unwrap();
         fs::write(folder.path().join("config.yml"), own.text(config)).unwrap();
         let make = async |output: &str| function(&client, &aws, &outputs, output, folder.path(), &change).await;
@@ -74,7 +85,7 @@ impl World {
             async move { program.invoke(event).await }
         });
         aws.forget();
-        Self { aws, client, outputs, probe, publish, rollout, folder, own }
+        Self { aws, client, outputs, probe, publish, rollout, folder, template }
     }
 
     /// One call of a service that speaks JSON.
@@ -123,15 +134,15 @@ impl World {
         roster.members.iter().map(|member| member.name.to_string()).collect()
     }
 
-    /// The deployments of the service.
-    pub(crate) async fn deployments(&self) -> Vec<Value> {
+    /// The proxy's service, as ECS describes it.
+    pub(crate) async fn service(&self) -> Value {
         let body = json!({"cluster": self.outputs["Cluster"], "services": [self.outputs["Service"]]});
-        let told = self.json("ecs", "AmazonEC2ContainerServiceV20141113.DescribeServices", &body).await;
-        told["services"][0]["deployments"].as_array().unwrap().clone()
+        let mut told = self.json("ecs", "AmazonEC2ContainerServiceV20141113.DescribeServices", &body).await;
+        told["services"][0].take()
     }
 
     pub(crate) async fn deployment(&self) -> String {
-        self.deployments().await[0]["id"].as_str().unwrap().to_owned()
+        self.service().await["deployments"][0]["id"].as_str().unwrap().to_owned()
     }
 }
 
@@ -159,7 +170,7 @@ async fn external(client: &Client) -> Vec<(&'static str, String)> {
     ];
     let told = good(client.form("elasticloadbalancing", "CreateListener", &listener).await).text();
     let listener = between(&told, "<ListenerArn>", "</ListenerArn>").unwrap();
-    let body = json!({"Name": "infura", "SecretString": "0123456789abcdef"});
+    let body = json!({"Name": "infura", "SecretString": KEY});
     let secret = good(client.json("secretsmanager", "secretsmanager.CreateSecret", &body).await).json();
     let secret = secret["ARN"].as_str().unwrap();
     let placeholders = [SECRET, LISTENER, VPC, SUBNETS[0], SUBNETS[1], SECURITY_GROUPS[0], SECURITY_GROUPS[1]];
@@ -168,14 +179,14 @@ async fn external(client: &Client) -> Vec<(&'static str, String)> {
 }
 
 /// What `cdk bootstrap` and the publishing of assets leave: the bucket with the functions' packages.
-async fn assets(client: &Client, account: &str) {
+async fn assets(client: &Client, account: &str, template: &str) {
     let body = json!({"Name": "/cdk-bootstrap/hnb659fds/version", "Value": "30", "Type": "String"});
     good(client.json("ssm", "AmazonSSM.PutParameter", &body).await);
     let bucket = format!("/cdk-hnb659fds-assets-{account}-eu-central-1");
     let place =
         "<CreateBucketConfiguration><LocationConstraint>eu-central-1</LocationConstraint></CreateBucketConfiguration>";
     good(client.send("s3", "PUT", &bucket, &[], place).await);
-    let template = template::json();
+    let template: Value = serde_json::from_str(template).unwrap();
     for resource in template["Resources"].as_object().unwrap().values() {
         if let Some(key) = resource["Properties"]["Code"]["S3Key"].as_str() {
             // An empty archive.
@@ -238,14 +249,27 @@ async fn function(
 
 /// A node that knows nothing but the chain's id and a head, at every address of this machine.
 pub(crate) async fn head(head: u64) -> u16 {
-    use axum::{Json, Router, routing::post};
+    listen(Router::new().fallback_service(node(head))).await
+}
+
+/// The same for those alone who have a key.
+pub(crate) async fn head_with_key(key: &str, head: u64) -> u16 {
+    listen(Router::new().route(&format!("/{key}"), node(head))).await
+}
+
+fn node(head: u64) -> MethodRouter {
     let answer = move |Json(call): Json<Value>| async move {
         let result = if call["method"] == "eth_chainId" { crate::nodes::CHAIN } else { head };
         Json(json!({"jsonrpc": "2.0", "id": call["id"], "result": format!("{result:#x}")}))
     };
+    post(answer)
+}
+
+/// Serves it at a port of this machine.
+pub(crate) async fn listen(router: Router) -> u16 {
     let listener = tokio::net::TcpListener::bind("0.0.0.0:0").await.unwrap();
     let port = listener.local_addr().unwrap().port();
-    tokio::spawn(axum::serve(listener, Router::new().fallback(post(answer))).into_future());
+    tokio::spawn(axum::serve(listener, router).into_future());
     port
 }
 
@@ -258,11 +282,10 @@ impl World {
     /// `cdk deploy` once more, of the same.
     pub(crate) async fn deploy_again(&self) {
         let name = format!("nodeweir-{STAGE}");
-        let template = self.own.text(template::text());
         let update = [
             ("Version", "2010-05-15"),
             ("StackName", name.as_str()),
-            ("TemplateBody", &template),
+            ("TemplateBody", &self.template),
             ("Capabilities.member.1", "CAPABILITY_NAMED_IAM"),
         ];
         good(self.client.form("cloudformation", "UpdateStack", &update).await);

@@ -1,5 +1,5 @@
 //! Process 1 of the image as a container runs it: real nginx, real Ethereum nodes, the published object in an emulated S3.
-//! The image around it is not needed for this.
+//! The image around it is not needed for this: `tests/aws/chain/image` builds and runs that.
 
 #![allow(
     clippy::unwrap_used,
@@ -12,7 +12,6 @@ mod disk;
 mod endurance;
 mod following;
 mod gated;
-mod image;
 mod init;
 mod rig;
 mod stopping;

@@ -131,3 +131,28 @@ async fn ends_with_its_standard_input() {
     drop(child.stdin.take());
     assert!(child.wait().unwrap().success());
 }
+
+/// What `stacks.py` adds to moto.
+#[tokio::test]
+async fn a_stack_keeps_all_of_a_task_definition_and_can_be_changed() {
+    let aws = Proxy::start(Moto::shared());
+    let client = aws.client();
+    for (action, memory) in [("CreateStack", "512"), ("UpdateStack", "1024")] {
+        let container = json!({"Name": "proxy", "Image": "a:b", "ReadonlyRootFilesystem": true});
+        let task = json!({"Family": "proxy", "Memory": memory, "TaskRoleArn": "role", "ContainerDefinitions": [container],
+            "RequiresCompatibilities": ["FARGATE"], "RuntimePlatform": {"CpuArchitecture": "ARM64"}});
+        let template = json!({"Resources": {
+            "Task": {"Type": "AWS::ECS::TaskDefinition", "Properties": task},
+            "Alarm": {"Type": "AWS::CloudWatch::Alarm", "Properties": {"Threshold": memory}},
+        }});
+        let parameters = [("Version", "2010-05-15"), ("StackName", "a"), ("TemplateBody", &template.to_string())];
+        let reply = client.form("cloudformation", action, &parameters).await.unwrap();
+        assert_eq!(reply.status, 200, "{}", reply.text());
+        let target = "AmazonEC2ContainerServiceV20141113.DescribeTaskDefinition";
+        let told = client.json("ecs", target, &json!({"taskDefinition": "proxy"})).await.unwrap().json();
+        let task = &told["taskDefinition"];
+        assert_eq!((&task["memory"], &task["taskRoleArn"]), (&json!(memory), &json!("role")), "{told}");
+        assert_eq!(task["runtimePlatform"]["cpuArchitecture"], "ARM64");
+        assert_eq!(task["containerDefinitions"][0]["readonlyRootFilesystem"], true);
+    }
+}
