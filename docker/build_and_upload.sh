@@ -60,7 +60,8 @@ run() {
 
 version="$(sed -n 's/^version *= *"\(.*\)"/\1/p' "$root/Cargo.toml" | head -n1)"
 commit="$(git -C "$root" rev-parse --short=12 HEAD)"
-if [[ -n "$(git -C "$root" status --porcelain)" ]]; then commit="$commit-changed"; fi
+# Tags cannot be written over, so that each state of a tree with changes needs one of its own.
+if [[ -n "$(git -C "$root" status --porcelain)" ]]; then commit="$commit-changed-$(date -u +%Y%m%d%H%M%S)"; fi
 tag="$version-$commit-$arch"
 if [[ $proxy == haproxy ]]; then tag="$tag-haproxy"; fi
 
@@ -78,6 +79,11 @@ if [[ -z $registry ]]; then
     run aws ecr create-repository --region "$region" --repository-name "$repository" \
       --image-tag-mutability IMMUTABLE --image-scanning-configuration scanOnPush=true ||
       die "the ECR repository $repository cannot be made"
+  elif aws ecr describe-images --region "$region" --repository-name "$repository" --image-ids imageTag="$tag" \
+    >/dev/null 2>&1; then
+    say "it is there already; write this into the configuration, as aws.image:"
+    printf '%s\n' "$registry/$repository:$tag"
+    exit 0
   fi
   if [[ $dry == yes ]]; then say "would log in to $registry"
   else

@@ -65,8 +65,9 @@ pub(super) fn checkout(place: &Path) -> PathBuf {
         assert!(done.status.success(), "git {words:?}: {}", String::from_utf8_lossy(&done.stderr));
     };
     git(&["init", "--quiet"]);
+    git(&["add", "."]);
     let author = ["-c", "user.name=a", "-c", "user.email=a@example.com"];
-    git(&[&author[..], &["commit", "--quiet", "--allow-empty", "--message", "a"]].concat());
+    git(&[&author[..], &["commit", "--quiet", "--message", "a"]].concat());
     copy.join("docker/build_and_upload.sh")
 }
 

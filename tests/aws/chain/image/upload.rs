@@ -99,6 +99,33 @@ async fn a_repository_is_made_once_and_a_registry_out_of_reach_is_told() {
     assert_eq!(made[0]["imageScanningConfiguration"]["scanOnPush"], true);
 }
 
+#[tokio::test]
+async fn what_is_there_already_is_named_and_not_built_again() {
+    let Some(desk) = Desk::open() else { return };
+    let done = desk.run(&["--dry-run"]).await;
+    let name = String::from_utf8(done.stdout).unwrap().trim().to_owned();
+    let tag = name.rsplit_once(':').unwrap().1;
+    let call = async |operation: &str, body: Value| {
+        let target = format!("AmazonEC2ContainerRegistry_V20150921.{operation}");
+        let told = desk.aws.client().json("ecr", &target, &body).await.unwrap();
+        assert_eq!(told.status, 200, "{}", told.text());
+    };
+    call("CreateRepository", json!({"repositoryName": "jsonrpc-proxy", "imageTagMutability": "IMMUTABLE"})).await;
+    let manifest = json!({
+        "schemaVersion": 2,
+        "mediaType": "application/vnd.docker.distribution.manifest.v2+json",
+        "config": {"mediaType": "application/vnd.docker.container.image.v1+json", "size": 2, "digest": format!("sha256:{:064}", 1)},
+        "layers": [],
+    });
+    let put = json!({"repositoryName": "jsonrpc-proxy", "imageTag": tag, "imageManifest": manifest.to_string()});
+    call("PutImage", put).await;
+    let done = desk.run(&[]).await;
+    let said = String::from_utf8_lossy(&done.stderr);
+    assert!(done.status.success() && said.contains("it is there already"), "{said}");
+    assert_eq!(String::from_utf8(done.stdout).unwrap().trim(), name);
+    assert_eq!(desk.count("GetAuthorizationToken"), 0);
+}
+
 /// Each step that AWS may refuse.
 #[tokio::test]
 async fn who_may_not_is_told_at_which_step() {
