@@ -141,11 +141,7 @@ impl Bench {
         for _ in 0..STARTS {
             let begun = Instant::now();
             let mut container = self.start(From::Bucket)?;
-            container
-                .until(async || {
-                    container.answer("GET /readyz", "").await.is_some_and(|said| said.starts_with("HTTP/1.1 200"))
-                })
-                .await?;
+            container.until_ready().await?;
             times.push(begun.elapsed());
             ensure!(container.endpoint().await.as_deref() == Some("published"), "it serves something else");
             container.stop()?;
@@ -163,13 +159,13 @@ impl Bench {
     /// Each is published when the one before has just been seen, so that it waits for as long as it can.
     async fn follows(&self) -> anyhow::Result<String> {
         let mut container = self.start(From::Bucket)?;
-        container.until(async || container.endpoint().await.as_deref() == Some("published")).await?;
+        container.until_served_by("published").await?;
         let mut times = Vec::new();
         for turn in 0..FOLLOWED {
             let name = ["one", "other"][turn % 2];
             self.publish(u64::try_from(turn)? + 2, name).await?;
             let begun = Instant::now();
-            container.until(async || container.endpoint().await.as_deref() == Some(name)).await?;
+            container.until_served_by(name).await?;
             times.push(begun.elapsed());
         }
         container.stop()?;
@@ -189,11 +185,7 @@ impl Bench {
         );
         for (from, name) in [(From::Bucket, "S3, gate off"), (From::Folder, "folder, gate on")] {
             let mut container = self.start(from)?;
-            container
-                .until(async || {
-                    container.answer("GET /readyz", "").await.is_some_and(|said| said.starts_with("HTTP/1.1 200"))
-                })
-                .await?;
+            container.until_ready().await?;
             // No condition tells when nothing happens any more.
             sleep(IDLE).await;
             let init = container.init()?;
@@ -250,6 +242,16 @@ impl Container {
             sleep(LOOK).await;
         }
         Ok(())
+    }
+
+    async fn until_ready(&self) -> anyhow::Result<()> {
+        let look = async || self.answer("GET /readyz", "").await;
+        self.until(async || look().await.is_some_and(|said| said.starts_with("HTTP/1.1 200"))).await
+    }
+
+    /// Until this leader answers.
+    async fn until_served_by(&self, name: &str) -> anyhow::Result<()> {
+        self.until(async || self.endpoint().await.as_deref() == Some(name)).await
     }
 
     /// Who answers a call.
