@@ -132,9 +132,9 @@ async fn shorter_intervals_are_ticks_within_one_invocation() {
     let more = "health: {interval: 500ms, timeout: 200ms, confirm_after: 0s}";
     let text = config(&network("ethereum", leader.port), more);
     // Less time than a minute, so that a test ends: it stops when no other tick fits.
-    let short = |setting: &mut nodeweir_emulator::Setting| setting.timeout = std::time::Duration::from_secs(9);
+    let short = |setting: &mut nodeweir_emulator::Setting| setting.timeout = std::time::Duration::from_secs(15);
     let world = World::deploy_with(Moto::shared(), &text, short).await;
     run(&world, &world.probe).await.unwrap();
     let ticks = world.aws.count(&On::call("dynamodb", "PutItem").about(&world.outputs["HealthTable"]));
-    assert!((2..=18).contains(&ticks), "{ticks} writes");
+    assert!((2..=30).contains(&ticks), "{ticks} writes");
 }
