@@ -122,8 +122,6 @@ impl<O: PublishedObject> Follower<O> {
         let (mut asking, mut upkeep) = (Box::pin(self.ask(Duration::ZERO)), Instant::now());
         let (mut restart, mut restarts) = (None, 0);
         let (mut tell, mut gate) = (Instant::now(), self.gate.clone());
-        // It may have been told before this began.
-        gate.mark_changed();
         loop {
             tokio::select! {
                 looked = &mut asking => {
@@ -137,8 +135,8 @@ impl<O: PublishedObject> Follower<O> {
                     upkeep = Instant::now() + UPKEEP;
                 }
                 Ok(()) = gate.changed() => {
-                    let Condition { fault, ends, row } = gate.borrow_and_update().clone();
-                    self.heed_gate(fault, ends, row)?;
+                    let condition = gate.borrow_and_update().clone();
+                    self.heed_gate(condition)?;
                 }
                 () = sleep_until(tell) => {
                     self.tell();
@@ -172,15 +170,18 @@ impl<O: PublishedObject> Follower<O> {
         }
     }
 
-    /// As long as the gate is away nobody may pass, so that other tasks should be asked. Errs if it does not stay.
-    fn heed_gate(&mut self, fault: Option<String>, ends: u64, row: usize) -> Result<()> {
-        self.tally.gate_ends = ends;
-        if let Err(error) = self.supervisor.set_refusing(fault.is_some()) {
+    /// As long as nobody may pass, other tasks should be asked. Errs if the gate does not stay.
+    fn heed_gate(&mut self, condition: Condition) -> Result<()> {
+        let is_refusing = condition.refuses(self.config.gate.when_away);
+        if let Err(error) = self.supervisor.set_refusing(is_refusing) {
             warn!(%error, "/readyz cannot be made to say how the gate does");
         }
+        let Condition { fault, ends, row } = condition;
+        self.tally.gate_ends = ends;
         match fault {
             Some(fault) if row > RESTARTS as usize => bail!("the gate does not stay up: {fault}"),
-            Some(fault) => warn!(fault, "not ready: nobody may pass"),
+            Some(fault) if is_refusing => warn!(fault, "not ready: nobody may pass"),
+            Some(fault) => warn!(fault, "requests pass without the gate"),
             None => {}
         }
         Ok(())

@@ -2,10 +2,9 @@
 
 use std::sync::Arc;
 
-use anyhow::{Context as _, Result};
+use anyhow::Result;
 use nodeweir_sidecar::{Job, Process};
 use nodeweir_store::sqlite::SqliteStore;
-use tokio::process::Command;
 
 use crate::settings::Settings;
 
@@ -22,15 +21,10 @@ pub(crate) fn run(settings: Settings) -> Result<()> {
 
 /// How it is run: by this program, in the same environment.
 pub(crate) fn job(settings: &Settings) -> Job {
-    let command = || {
-        let mut command = Command::new(std::env::current_exe().context("cannot find this program")?);
-        command.arg("gate");
-        Ok(command)
-    };
     Job {
-        command: Box::new(command),
+        words: vec!["gate".into()],
+        config: settings.config.clone(),
         state: settings.state.clone(),
-        admin: settings.config.gate.admin,
         show: Arc::new(|line| println!("{line}")),
     }
 }

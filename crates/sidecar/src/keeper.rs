@@ -1,6 +1,7 @@
 //! The gate's process as the child of who runs the proxy: started, watched, started again, stopped last.
 
 use std::collections::VecDeque;
+use std::ffi::OsString;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::{ExitStatus, Stdio};
@@ -8,6 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
+use nodeweir_domain::config::{Config, WhenAway};
 use rustix::process::{Pid, Signal, kill_process};
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::net::TcpStream;
@@ -49,12 +51,12 @@ type Words = Arc<Mutex<VecDeque<String>>>;
 
 /// What to run, and how to know it.
 pub struct Job {
-    /// Makes the command of a gate; where its input and output go is not its matter.
-    pub command: Box<dyn Fn() -> Result<Command> + Send>,
+    /// The arguments by which this program is a gate.
+    pub words: Vec<OsString>,
+    /// What it is configured by, too.
+    pub config: Config,
     /// The state that it works on.
     pub state: PathBuf,
-    /// Its `gate.admin`.
-    pub admin: SocketAddr,
     /// Is shown each line of its log, which is JSON.
     pub show: Arc<dyn Fn(&str) + Send + Sync>,
 }
@@ -62,12 +64,19 @@ pub struct Job {
 /// How a gate does.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Condition {
-    /// What is wrong with it, in words. Requests are refused meanwhile.
+    /// What is wrong with it, in words.
     pub fault: Option<String>,
     /// How often it ended unasked.
     pub ends: u64,
     /// How often in a row it did so soon after its start.
     pub row: usize,
+}
+
+impl Condition {
+    /// Whether nobody may pass. Who lets requests pass without a gate serves on.
+    pub fn refuses(&self, when_away: WhenAway) -> bool {
+        self.fault.is_some() && when_away == WhenAway::Closed
+    }
 }
 
 /// Who looks after a gate's process, or after none where the gate is off.
@@ -127,7 +136,7 @@ impl Kept {
     fn start(job: Job, condition: watch::Sender<Condition>) -> Result<Self> {
         // One that was left behind has the address, and makes room for the new one.
         if !is_there(&job.state) {
-            let admin = job.admin;
+            let admin = job.config.gate.admin;
             std::net::TcpListener::bind(admin)
                 .with_context(|| format!("cannot listen on {admin} (`gate.admin`); is another program there?"))
                 .context("the gate cannot start")?;
@@ -143,7 +152,7 @@ impl Kept {
                 let ended = ended.context("cannot wait for the gate")?;
                 bail!("the gate cannot start ({ended}){}", self.last_words().await);
             }
-            stands = timeout(STAND, stands(self.job.admin)) => if stands.is_err() {
+            stands = timeout(STAND, stands(self.job.config.gate.admin)) => if stands.is_err() {
                 warn!("the gate does not stand yet; requests are refused until it does");
                 self.tell(Some("the gate does not stand yet; see its log".to_owned()));
             },
@@ -157,7 +166,7 @@ impl Kept {
         loop {
             let ended = tokio::select! {
                 ended = self.child.wait() => ended,
-                is_ready = look(self.job.admin) => {
+                is_ready = look(self.job.config.gate.admin) => {
                     self.judge(is_ready, row);
                     continue;
                 }
@@ -191,7 +200,7 @@ impl Kept {
     fn judge(&self, is_ready: bool, row: usize) {
         let lived = self.since.elapsed();
         if !is_ready && lived >= STAND {
-            let admin = self.job.admin;
+            let admin = self.job.config.gate.admin;
             self.tell(Some(format!("the gate runs, but is not ready at {admin} (`gate.admin`); see its log")));
         } else if is_ready && (row == 0 || lived >= LIVED) {
             // One that ends again and again may be ready in between.
@@ -254,7 +263,12 @@ impl Kept {
 
 /// Starts it. What it says is shown by the task that comes with it, and the last of it is kept.
 fn spawn(job: &Job) -> Result<(Child, Words, JoinHandle<()>)> {
-    let mut command = (job.command)()?;
+    let mut command = Command::new(std::env::current_exe().context("cannot find this program")?);
+    command.args(&job.words);
+    // It speaks to no node.
+    for secret in job.config.secrets.0.keys() {
+        command.env_remove(secret.as_str());
+    }
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
     // Ctrl-C in a terminal reaches the whole group; the gate stops after the proxy, when it is told. Whoever gives up
     // without telling it leaves none behind.
@@ -314,4 +328,16 @@ async fn is_ready(admin: SocketAddr) -> std::io::Result<bool> {
 
 async fn stopped(stop: &mut watch::Receiver<bool>) {
     let _ = stop.wait_for(|stop| *stop).await;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_gate_that_is_away_refuses_unless_it_is_to_be_open() {
+        let away = Condition { fault: Some("it has ended".to_owned()), ..Condition::default() };
+        assert!(away.refuses(WhenAway::Closed) && !away.refuses(WhenAway::Open));
+        assert!(!Condition::default().refuses(WhenAway::Closed));
+    }
 }

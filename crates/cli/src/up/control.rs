@@ -143,7 +143,7 @@ impl Control {
                     }
                 }
                 Ok(()) = gate.changed() => {
-                    let is_refusing = gate.borrow_and_update().fault.is_some();
+                    let is_refusing = gate.borrow_and_update().refuses(self.context.config.gate.when_away);
                     if let Some(service) = self.runner.here()
                         && let Err(error) = service.set_refusing(is_refusing).await
                     {

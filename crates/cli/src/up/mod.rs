@@ -16,7 +16,6 @@ use nodeweir_control::told::Told;
 use nodeweir_domain::config::Config;
 use nodeweir_domain::fleet::node::{NodeUrl, resolve};
 use nodeweir_sidecar::{Condition, Job, Keeper};
-use tokio::process::Command;
 use tokio::sync::{mpsc, watch};
 use tracing::{info, warn};
 
@@ -54,7 +53,7 @@ pub(crate) async fn run(context: Context, output: Output) -> Result<Outcome> {
         warn!(%listen, "the gate is switched off: everybody who reaches this address may call, without key or limit");
         tokio::spawn(end_gate(context.clone()));
     }
-    let job = is_gated.then(|| gate_of(&context, &screen));
+    let job = is_gated.then(|| gate_of(&context, &screen)).transpose()?;
     let Some(keeper) = Keeper::start(job, told.to_stop()).await? else { return Ok(Outcome::Fine) };
     let runner = Runner::Here(Box::new(LocalService::new(supervisor)));
     let control = Control { context, object, prober, runner, proxy, screen, gate: keeper.condition() };
@@ -123,19 +122,14 @@ pub(crate) async fn demo(output: Output) -> Result<Outcome> {
 }
 
 /// This program as a gate.
-fn gate_of(context: &Context, screen: &Arc<Screen>) -> Job {
-    let (file, screen) = (context.file.clone(), Arc::clone(screen));
-    let command = move || {
-        let mut command = Command::new(std::env::current_exe().context("cannot find this program")?);
-        command.arg("gate").arg("--config").arg(std::path::absolute(&file)?);
-        Ok(command)
-    };
-    Job {
-        command: Box::new(command),
+fn gate_of(context: &Context, screen: &Arc<Screen>) -> Result<Job> {
+    let (file, screen) = (std::path::absolute(&context.file)?, Arc::clone(screen));
+    Ok(Job {
+        words: vec!["gate".into(), "--config".into(), file.into()],
+        config: context.config.clone(),
         state: context.state.clone(),
-        admin: context.config.gate.admin,
         show: Arc::new(move |line| screen.gate(line)),
-    }
+    })
 }
 
 /// Ends a gate that an earlier `up` left behind which was killed; nobody asks it any more.

@@ -55,10 +55,20 @@ fn gate(rig: &Rig) -> Option<i32> {
     std::fs::read_to_string(rig.state.join("gate.lock")).ok()?.trim().parse().ok()
 }
 
+/// What it was given.
+fn has_in_environment(pid: i32, text: &str) -> bool {
+    let environment = std::fs::read(format!("/proc/{pid}/environ")).unwrap();
+    String::from_utf8_lossy(&environment).contains(text)
+}
+
 async fn started(rig: &Rig, node: &Anvil) -> (Shop, Container) {
+    started_by(rig, node, &[]).await
+}
+
+async fn started_by(rig: &Rig, node: &Anvil, words: &[&str]) -> (Shop, Container) {
     let shop = Shop::open(rig).await;
     rig.publish(&rig.revision(1, "one", node.port).compose()).await;
-    let container = rig.start();
+    let container = rig.start_by(words);
     container.serves_by(&shop.key, "one").await;
     (shop, container)
 }
@@ -101,6 +111,40 @@ async fn a_gate_that_is_killed_is_started_again_and_takes_nothing_with_it() {
     container.serves_by(&shop.key, "one").await;
     container.says("the gate has ended (signal: 9 (SIGKILL)) and is started again").await;
     assert_eq!(container.proxy.master(), Some(master), "the proxy runs on");
+    assert_eq!(container.stop().await, 0);
+}
+
+#[tokio::test]
+async fn where_requests_pass_without_a_gate_a_task_stays_ready_without_it() {
+    let (leader, one) = tokio::join!(Anvil::start(), Anvil::start());
+    let mut rig = Rig::gated(leader.port).await;
+    rig.gate = ", when_away: open";
+    let (_shop, mut container) = started(&rig, &one).await;
+    assert_eq!(container.call_by("nobody").await.unwrap().status, 401);
+    let mut killed = None;
+    until("who has no key passes", async || {
+        if let Some(pid) = gate(&rig).filter(|pid| killed != Some(*pid)) {
+            killed = Some(pid);
+            send(pid, Signal::KILL);
+        }
+        assert_eq!(container.ready().await, Some(200));
+        (container.call_by("nobody").await.ok()?.status == 200).then_some(())
+    })
+    .await;
+    container.says("requests pass without the gate").await;
+    assert_eq!(container.ready().await, Some(200));
+    assert_eq!(container.stop().await, 0);
+}
+
+/// It speaks to no node.
+#[tokio::test]
+async fn the_gate_is_given_no_secret_of_a_node() {
+    let (leader, one) = tokio::join!(Anvil::start(), Anvil::start());
+    let mut rig = Rig::gated(leader.port).await;
+    rig.sections = "secrets: {KEY: {hosts: [127.0.0.1]}}\n";
+    let (_shop, mut container) = started_by(&rig, &one, &["/usr/bin/env", "KEY=of-a-node"]).await;
+    assert!(has_in_environment(i32::try_from(container.child.0.id()).unwrap(), "KEY=of-a-node"));
+    assert!(!has_in_environment(gate(&rig).unwrap(), "of-a-node"));
     assert_eq!(container.stop().await, 0);
 }
 

@@ -42,6 +42,8 @@ pub(crate) struct Rig {
     pub(crate) look: &'static str,
     /// The gate's own port, if it is on; then what is published is a folder.
     pub(crate) admin: Option<u16>,
+    /// More keys of its section, with a comma before each.
+    pub(crate) gate: &'static str,
     /// What the process writes to, as it sees it.
     pub(crate) state: PathBuf,
     place: TempDir,
@@ -67,6 +69,7 @@ impl Rig {
             timeouts: "connect: 500ms, attempt: 5s, total: 20s, keepalive_min: 1s, shutdown: 3s, drain: 1s",
             look: "3s",
             admin: None,
+            gate: "",
             state: place.path().to_owned(),
             place,
         }
@@ -81,7 +84,7 @@ impl Rig {
     fn config(&self, name: &str, leader: u16) -> String {
         let Self { port, path, sections, timeouts, .. } = self;
         let gate = match self.admin {
-            Some(port) => format!("{{admin: '127.0.0.1:{port}'}}"),
+            Some(port) => format!("{{admin: '127.0.0.1:{port}'{}}}", self.gate),
             None => "{enabled: false}".to_owned(),
         };
         format!(
