@@ -16,8 +16,9 @@ use nodeweir_domain::name::{LogName, ProjectId};
 use crate::{Kept, StoreError, Written};
 
 /// The most rows that one [`GateStore::record_usage`] takes: a transaction of DynamoDB writes 100 items, of which one
-/// is the cursor. Who has more cuts where a line of the log ends, and moves the cursor there.
-pub const USAGE_ROWS: usize = 99;
+/// is the cursor, and each row is two, its minute's and its day's. Who has more cuts where a line of the log ends, and
+/// moves the cursor there.
+pub const USAGE_ROWS: usize = 49;
 
 impl Kept {
     /// Usage by the minute: long enough to look into yesterday's incident from every time zone.
