@@ -61,6 +61,8 @@ class Handler(MotoRequestHandler):
 def backend_app(service):
     if service == "cloudformation":
         import stacks  # noqa: F401  (changes moto)
+    if service == "dynamodb":
+        import transactions  # noqa: F401  (changes moto)
     return create_backend_app(service)
 
 
