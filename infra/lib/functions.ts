@@ -30,11 +30,13 @@ export class Functions extends Construct {
   constructor(scope: Construct, id: string, props: Props) {
     super(scope, id);
     const { config, binaries, network, store, service } = props;
-    const { nodes, health, history, bucket } = store;
+    const { nodes, health, history, gate, usage, bucket } = store;
     const tables = {
       NODEWEIR_NODES_TABLE: nodes.tableName,
       NODEWEIR_HEALTH_TABLE: health.tableName,
       NODEWEIR_HISTORY_TABLE: history.tableName,
+      NODEWEIR_GATE_TABLE: gate.tableName,
+      NODEWEIR_USAGE_TABLE: usage.tableName,
     };
     const object = bucket.arnForObjects(PUBLISHED_KEY);
     // Who may not list a bucket is told 403 for an object that is not there yet, as if it were denied.
@@ -137,7 +139,7 @@ export class Functions extends Construct {
 const dynamodb = (...actions: string[]): string[] => actions.map((action) => `dynamodb:${action}`);
 
 function streamOf(table: Table): string {
-  if (table.tableStreamArn === undefined) throw new Error('every table has a stream');
+  if (table.tableStreamArn === undefined) throw new Error('this table has no stream');
   return table.tableStreamArn;
 }
 

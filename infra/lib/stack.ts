@@ -43,6 +43,8 @@ export class NodeweirStack extends Stack {
     this.output('NodesTable', store.nodes.tableName);
     this.output('HealthTable', store.health.tableName);
     this.output('HistoryTable', store.history.tableName);
+    this.output('GateTable', store.gate.tableName);
+    this.output('UsageTable', store.usage.tableName);
     this.output('Bucket', store.bucket.bucketName);
     this.output('Cluster', cluster);
     this.output('Service', service.name);

@@ -1,11 +1,25 @@
-/** Where state lives: three tables, and the bucket with the published configuration. */
+/** Where state lives: five tables, and the bucket with the published configuration. */
 import { Duration, RemovalPolicy } from 'aws-cdk-lib';
-import { AttributeType, BillingMode, StreamViewType, Table, TableEncryption } from 'aws-cdk-lib/aws-dynamodb';
+import {
+  AttributeType,
+  BillingMode,
+  ProjectionType,
+  StreamViewType,
+  Table,
+  TableEncryption,
+} from 'aws-cdk-lib/aws-dynamodb';
 import { BlockPublicAccess, Bucket, BucketEncryption, type CfnBucket, ObjectOwnership } from 'aws-cdk-lib/aws-s3';
 import { Construct } from 'constructs';
 import { overlook } from './rules.js';
 
-/** All of it outlives the stack: the node list is people's work, and history tells what happened before. */
+interface Keys {
+  partition: string;
+  sort: string;
+  /** The attribute after whose time an item goes by itself. */
+  expires?: string;
+}
+
+/** All of it outlives the stack: nodes, projects and keys are people's work, and history tells what happened before. */
 export class Store extends Construct {
   /** The node list: written by people. */
   readonly nodes: Table;
@@ -13,13 +27,23 @@ export class Store extends Construct {
   readonly health: Table;
   /** Revisions, events, pins and rollouts. Items with `expires` go by themselves. */
   readonly history: Table;
+  /** Projects, keys, accounts, how far logs were counted; which accounts have leases is found by its index. */
+  readonly gate: Table;
+  /** What was used by the minute and by the day; which days have minutes is found by its index. */
+  readonly usage: Table;
   readonly bucket: Bucket;
 
   constructor(scope: Construct, id: string) {
     super(scope, id);
-    this.nodes = this.table('Nodes', { partition: 'network', sort: 'node' });
-    this.health = this.table('Health', { partition: 'network', sort: 'item' });
-    this.history = this.table('History', { partition: 'kind', sort: 'id', expires: 'expires' });
+    // `publish` follows the first three.
+    const stream = StreamViewType.NEW_AND_OLD_IMAGES;
+    this.nodes = this.table('Nodes', { partition: 'network', sort: 'node' }, stream);
+    this.health = this.table('Health', { partition: 'network', sort: 'item' }, stream);
+    this.history = this.table('History', { partition: 'kind', sort: 'id', expires: 'expires' }, stream);
+    this.gate = this.table('Gate', { partition: 'kind', sort: 'id', expires: 'expires' });
+    index(this.gate, 'lapsing', { partition: 'lapsing', sort: 'lapses' });
+    this.usage = this.table('Usage', { partition: 'project', sort: 'row', expires: 'expires' });
+    index(this.usage, 'minutes', { partition: 'minutes', sort: 'row' });
 
     this.bucket = new Bucket(this, 'Bucket', {
       versioned: true,
@@ -49,8 +73,7 @@ export class Store extends Construct {
     );
   }
 
-  private table(id: string, keys: { partition: string; sort: string; expires?: string }): Table {
-    const { partition, sort, expires } = keys;
+  private table(id: string, { partition, sort, expires }: Keys, stream?: StreamViewType): Table {
     return new Table(this, id, {
       partitionKey: { name: partition, type: AttributeType.STRING },
       sortKey: { name: sort, type: AttributeType.STRING },
@@ -59,9 +82,19 @@ export class Store extends Construct {
       // With AWS's key: it shows in CloudTrail, and costs cents.
       encryption: TableEncryption.AWS_MANAGED,
       pointInTimeRecoverySpecification: { pointInTimeRecoveryEnabled: true },
-      stream: StreamViewType.NEW_AND_OLD_IMAGES,
+      ...(stream === undefined ? {} : { stream }),
       deletionProtection: true,
       removalPolicy: RemovalPolicy.RETAIN,
     });
   }
+}
+
+/** An index of keys only: what it finds is read from the table. */
+function index(table: Table, indexName: string, { partition, sort }: Keys): void {
+  table.addGlobalSecondaryIndex({
+    indexName,
+    partitionKey: { name: partition, type: AttributeType.STRING },
+    sortKey: { name: sort, type: AttributeType.STRING },
+    projectionType: ProjectionType.KEYS_ONLY,
+  });
 }

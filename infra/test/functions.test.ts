@@ -62,7 +62,8 @@ describe('every function', () => {
 
 describe('environment', () => {
   const names = (flow: string) => Object.keys(lambda(least, flow).Properties.Environment.Variables).sort();
-  const ALL = ['NODEWEIR_HEALTH_TABLE', 'NODEWEIR_HISTORY_TABLE', 'NODEWEIR_NODES_TABLE', 'NODEWEIR_STAGE', 'RUST_LOG'];
+  const TABLES = ['GATE', 'HEALTH', 'HISTORY', 'NODES', 'USAGE'].map((table) => `NODEWEIR_${table}_TABLE`);
+  const ALL = [...TABLES, 'NODEWEIR_STAGE', 'RUST_LOG'].sort();
 
   test('says where things are, and nothing else', () => {
     expect(names('Probe')).toEqual(ALL);
@@ -75,6 +76,8 @@ describe('environment', () => {
       NODEWEIR_NODES_TABLE: { Ref: expect.stringMatching('^StoreNodes') },
       NODEWEIR_HEALTH_TABLE: { Ref: expect.stringMatching('^StoreHealth') },
       NODEWEIR_HISTORY_TABLE: { Ref: expect.stringMatching('^StoreHistory') },
+      NODEWEIR_GATE_TABLE: { Ref: expect.stringMatching('^StoreGate') },
+      NODEWEIR_USAGE_TABLE: { Ref: expect.stringMatching('^StoreUsage') },
       NODEWEIR_BUCKET: { Ref: expect.stringMatching('^StoreBucket') },
       NODEWEIR_PROBE_FUNCTION: { Ref: expect.stringMatching('^FunctionsProbeFunction') },
     });

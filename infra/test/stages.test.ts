@@ -63,6 +63,7 @@ describe('the stack', () => {
       'Bucket',
       'Cluster',
       'CriticalTopic',
+      'GateTable',
       'HealthTable',
       'HistoryTable',
       'NodesTable',
@@ -71,6 +72,7 @@ describe('the stack', () => {
       'RolloutFunction',
       'Service',
       'Url',
+      'UsageTable',
       'WarningTopic',
     ]);
     expect(outputs).toMatchObject({

@@ -16,16 +16,38 @@ describe('tables', () => {
       ['StoreNodes', ['network', 'node'], undefined],
       ['StoreHealth', ['network', 'item'], undefined],
       ['StoreHistory', ['kind', 'id'], { AttributeName: 'expires', Enabled: true }],
+      ['StoreGate', ['kind', 'id'], { AttributeName: 'expires', Enabled: true }],
+      ['StoreUsage', ['project', 'row'], { AttributeName: 'expires', Enabled: true }],
     ]);
     for (const [, { Properties }] of tables) {
-      expect(Properties.AttributeDefinitions.map((one: { AttributeType: string }) => one.AttributeType)).toEqual([
-        'S',
-        'S',
-      ]);
+      const types = Properties.AttributeDefinitions.map((one: { AttributeType: string }) => one.AttributeType);
+      expect(new Set(types)).toEqual(new Set(['S']));
     }
   });
 
-  test.each(tables)('%s is paid by use, recoverable, encrypted, followed and kept', (_, table) => {
+  test('have the indexes that the programs use', () => {
+    const indexes = tables.map(([, { Properties }]) => Properties.GlobalSecondaryIndexes);
+    const index = (name: string, partition: string, sort: string) => [
+      {
+        IndexName: name,
+        KeySchema: [
+          { AttributeName: partition, KeyType: 'HASH' },
+          { AttributeName: sort, KeyType: 'RANGE' },
+        ],
+        Projection: { ProjectionType: 'KEYS_ONLY' },
+      },
+    ];
+    const none = undefined;
+    const [gate, usage] = [index('lapsing', 'lapsing', 'lapses'), index('minutes', 'minutes', 'row')];
+    expect(indexes).toEqual([none, none, none, gate, usage]);
+  });
+
+  test('are followed where a change is to be published', () => {
+    const streams = tables.map(([, { Properties }]) => Properties.StreamSpecification?.StreamViewType);
+    expect(streams).toEqual([...Array(3).fill('NEW_AND_OLD_IMAGES'), undefined, undefined]);
+  });
+
+  test.each(tables)('%s is paid by use, recoverable, encrypted and kept', (_, table) => {
     expect(table).toMatchObject({
       DeletionPolicy: 'Retain',
       UpdateReplacePolicy: 'Retain',
@@ -33,7 +55,6 @@ describe('tables', () => {
         BillingMode: 'PAY_PER_REQUEST',
         PointInTimeRecoverySpecification: { PointInTimeRecoveryEnabled: true },
         SSESpecification: { SSEEnabled: true },
-        StreamSpecification: { StreamViewType: 'NEW_AND_OLD_IMAGES' },
         DeletionProtectionEnabled: true,
       },
     });
