@@ -121,6 +121,8 @@ impl Stage {
             ("NODES_TABLE", "nodes"),
             ("HEALTH_TABLE", "health"),
             ("HISTORY_TABLE", "history"),
+            ("GATE_TABLE", "gate"),
+            ("USAGE_TABLE", "usage"),
             ("BUCKET", BUCKET),
             ("PROBE_FUNCTION", "probe"),
             ("CLUSTER", "main"),

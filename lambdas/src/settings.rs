@@ -29,6 +29,8 @@ impl Settings {
             nodes: variable("NODEWEIR_NODES_TABLE")?,
             health: variable("NODEWEIR_HEALTH_TABLE")?,
             history: variable("NODEWEIR_HISTORY_TABLE")?,
+            gate: variable("NODEWEIR_GATE_TABLE")?,
+            usage: variable("NODEWEIR_USAGE_TABLE")?,
         };
         Ok(Self { stage: variable("NODEWEIR_STAGE")?, config, aws, tables })
     }

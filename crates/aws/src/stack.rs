@@ -63,6 +63,8 @@ impl Stack {
                 nodes: output("NodesTable")?,
                 health: output("HealthTable")?,
                 history: output("HistoryTable")?,
+                gate: output("GateTable")?,
+                usage: output("UsageTable")?,
             },
             bucket: output("Bucket")?,
             cluster: output("Cluster")?,

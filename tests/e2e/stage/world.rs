@@ -211,8 +211,14 @@ async fn create_stack(client: &Client) {
             "KeySchema": [{{"AttributeName": "{hash}", "KeyType": "HASH"}}, {{"AttributeName": "{range}", "KeyType": "RANGE"}}]}}}}"#
         )
     };
-    let tables =
-        [table("Nodes", ["network", "node"]), table("Health", ["network", "item"]), table("History", ["kind", "id"])];
+    let tables = [
+        ("Nodes", ["network", "node"]),
+        ("Health", ["network", "item"]),
+        ("History", ["kind", "id"]),
+        ("Gate", ["kind", "id"]),
+        ("Usage", ["project", "row"]),
+    ]
+    .map(|(logical, keys)| table(logical, keys));
     let template = format!(
         r#"{{"Resources": {{{},
         "Published": {{"Type": "AWS::S3::Bucket"}},
@@ -222,7 +228,8 @@ async fn create_stack(client: &Client) {
         "Proxy": {{"Type": "AWS::ECS::Service", "DependsOn": "Main", "Properties": {{"Cluster": "main", "ServiceName": "proxy",
             "TaskDefinition": {{"Ref": "Task"}}, "DesiredCount": 2}}}}}},
         "Outputs": {{"NodesTable": {{"Value": {{"Ref": "Nodes"}}}}, "HealthTable": {{"Value": {{"Ref": "Health"}}}},
-            "HistoryTable": {{"Value": {{"Ref": "History"}}}}, "Bucket": {{"Value": {{"Ref": "Published"}}}},
+            "HistoryTable": {{"Value": {{"Ref": "History"}}}}, "GateTable": {{"Value": {{"Ref": "Gate"}}}},
+            "UsageTable": {{"Value": {{"Ref": "Usage"}}}}, "Bucket": {{"Value": {{"Ref": "Published"}}}},
             "Cluster": {{"Value": "main"}}, "Service": {{"Value": "proxy"}}}}}}"#,
         tables.join(",\n")
     );

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use aws_sdk_dynamodb::primitives::Blob;
-use aws_sdk_dynamodb::types::{AttributeValue, DeleteRequest, PutRequest, WriteRequest};
+use aws_sdk_dynamodb::types::AttributeValue;
 use jiff::Timestamp;
 use nodeweir_domain::fleet::judge::{Health, Seen, Status};
 use nodeweir_domain::fleet::node::Item;
@@ -14,6 +14,7 @@ use nodeweir_domain::name::{NetworkId, NodeName};
 use nodeweir_store::{Event, FleetStore, Kept, RevisionSummary, StoreError, Written};
 use serde_json::Value;
 
+use super::batch::{delete, put};
 use super::{DynamoStore, Row, ordered, read, string, text, to_text, written};
 use crate::packed::{deflate, inflate, pack};
 use crate::value::{from_json, to_json};
@@ -166,7 +167,7 @@ impl FleetStore for DynamoStore {
                 let id = part_id(revision.seq, &name, index);
                 put(self.in_history(TEXT, &id).row(AttributeValue::B(Blob::new(*part))))
             });
-            self.write_all(puts.collect()).await?;
+            self.write_all(&self.tables.history, puts.collect()).await?;
             let mut row = place.key();
             row.extend(
                 [("name", &name), ("at", &revision.at.to_string()), ("reason", &revision.reason)]
@@ -227,7 +228,7 @@ impl FleetStore for DynamoStore {
             row.insert("expires".to_owned(), expires.clone());
             put(row)
         });
-        self.write_all(puts.collect()).await
+        self.write_all(&self.tables.history, puts.collect()).await
     }
 
     async fn events(&self, most: u32) -> Result<Vec<Event>, StoreError> {
@@ -246,7 +247,7 @@ impl DynamoStore {
             texts.chain(string(row, "id").map(|id| (REVISION, id.to_owned())))
         });
         let requests = gone.map(|(kind, id)| delete(self.in_history(kind, &id).key()));
-        self.write_all(requests.collect()).await
+        self.write_all(&self.tables.history, requests.collect()).await
     }
 }
 
@@ -268,15 +269,6 @@ fn parts(row: &Row) -> Option<usize> {
 
 fn part_id(seq: u64, name: &str, index: usize) -> String {
     format!("{}#{name}#{index:04}", ordered(seq))
-}
-
-fn put(row: Row) -> WriteRequest {
-    // It fails only without an item.
-    WriteRequest::builder().set_put_request(PutRequest::builder().set_item(Some(row)).build().ok()).build()
-}
-
-fn delete(key: Row) -> WriteRequest {
-    WriteRequest::builder().set_delete_request(DeleteRequest::builder().set_key(Some(key)).build().ok()).build()
 }
 
 /// Names and values of an expression: what people may write is never part of its text.

@@ -1,34 +1,36 @@
-//! `FleetStore` over DynamoDB.
+//! `FleetStore` and `GateStore` over DynamoDB.
 //!
-//! People edit the table `nodes`, also with other programs, so its items have plain attributes. `health` and `history`
-//! are this program's own: what a row means is JSON in its attribute `value`. A condition on such a row is on its very
-//! bytes, as they were read a moment before: comparing what they mean would tie every version of the program to the
-//! text that another one writes.
+//! People edit the table `nodes`, also with other programs, so its items have plain attributes. The other tables are
+//! this program's own: what a row means is JSON in its attribute `value`, but in `usage`. A condition on such a row is on
+//! its very bytes, as they were read a moment before: comparing what they mean would tie every version of the program to
+//! the text that another one writes.
 
+mod batch;
+mod expression;
 mod fleet;
+mod gate;
+mod query;
+mod transaction;
 
 use std::collections::HashMap;
-use std::time::Duration;
 
 use aws_config::SdkConfig;
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::error::{ProvideErrorMetadata, SdkError};
-use aws_sdk_dynamodb::types::{AttributeValue, WriteRequest};
+use aws_sdk_dynamodb::types::AttributeValue;
 use nodeweir_store::{StoreError, Written};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::connect::{is_code, why};
 use crate::packed::unpack;
+use expression::Expression;
+use query::Query;
 
 pub(crate) type Row = HashMap<String, AttributeValue>;
 
 /// Partition and only sort key of the last deployment's row in `history`.
 const DEPLOYMENT: &str = "deployment";
-/// Writes that one batch may have.
-const BATCH: usize = 25;
-/// How often a batch's rest is sent again; DynamoDB leaves some undone when it is busy.
-const BATCH_TRIES: u32 = 8;
 
 /// The names of the tables.
 #[derive(Debug, Clone)]
@@ -39,9 +41,13 @@ pub struct Tables {
     pub health: String,
     /// Revisions, events, the rollback in force, the last deployment: partition key `kind`, sort key `id`.
     pub history: String,
+    /// Projects, keys, accounts, how far logs were counted: partition key `kind`, sort key `id`; index `lapsing`.
+    pub gate: String,
+    /// Usage: partition key `project`, sort key `row`; index `minutes`.
+    pub usage: String,
 }
 
-/// The control path's state in DynamoDB.
+/// The state of the control path and of the gate in DynamoDB.
 #[derive(Debug, Clone)]
 pub struct DynamoStore {
     client: Client,
@@ -80,7 +86,13 @@ pub(crate) fn to_text<T: Serialize>(value: &T) -> String {
 
 /// What a row means. One that cannot be read is as good as none: whoever writes it next replaces it.
 pub(crate) fn read<T: DeserializeOwned>(row: &Row) -> Option<T> {
-    serde_json::from_str(&unpack(row.get("value")?)?).ok()
+    parse(row).ok()
+}
+
+/// What a row means, or why it cannot be read.
+fn parse<T: DeserializeOwned>(row: &Row) -> Result<T, String> {
+    let text = row.get("value").and_then(unpack).ok_or("there is no text in its attribute `value`")?;
+    serde_json::from_str(&text).map_err(|error| error.to_string())
 }
 
 fn string<'a>(row: &'a Row, name: &str) -> Option<&'a str> {
@@ -110,6 +122,14 @@ impl DynamoStore {
         Place { table: &self.tables.history, keys: [("kind", kind), ("id", id)] }
     }
 
+    fn in_gate<'a>(&'a self, kind: &'a str, id: &'a str) -> Place<'a> {
+        Place { table: &self.tables.gate, keys: [("kind", kind), ("id", id)] }
+    }
+
+    fn in_usage<'a>(&'a self, project: &'a str, row: &'a str) -> Place<'a> {
+        Place { table: &self.tables.usage, keys: [("project", project), ("row", row)] }
+    }
+
     /// Where the last deployment is written down.
     pub(crate) fn deployment(&self) -> Place<'_> {
         self.in_history(DEPLOYMENT, DEPLOYMENT)
@@ -131,28 +151,12 @@ impl DynamoStore {
 
     /// The rows of a kind in the history: the newest `most`, newest first, or all those up to an id.
     async fn newest(&self, kind: &str, up_to: Option<&str>, most: u32) -> Result<Vec<Row>, StoreError> {
-        let table = &self.tables.history;
-        let mut rows = Vec::new();
-        let wanted = usize::try_from(most).unwrap_or(usize::MAX);
-        let mut start = None;
-        while rows.len() < wanted {
-            let condition = if up_to.is_some() { "kind = :kind AND id <= :id" } else { "kind = :kind" };
-            let mut query = self.client.query().table_name(table).consistent_read(true).scan_index_forward(false);
-            query = query.key_condition_expression(condition).expression_attribute_values(":kind", text(kind));
-            if let Some(id) = up_to {
-                query = query.expression_attribute_values(":id", text(id));
-            }
-            let limit = i32::try_from(wanted - rows.len()).unwrap_or(i32::MAX);
-            let page = query.limit(limit).set_exclusive_start_key(start).send().await;
-            let page = page.map_err(|error| Self::unavailable(table, &error))?;
-            rows.extend(page.items.unwrap_or_default());
-            start = page.last_evaluated_key;
-            if start.is_none() {
-                break;
-            }
-        }
-        rows.truncate(wanted);
-        Ok(rows)
+        let asked = Query::new(&self.tables.history, "kind", kind).newest_first();
+        let asked = match up_to {
+            Some(id) => asked.up_to("id", id),
+            None => asked,
+        };
+        self.query(&asked, most).await
     }
 
     pub(crate) async fn get(&self, place: Place<'_>) -> Result<Option<Row>, StoreError> {
@@ -168,26 +172,17 @@ impl DynamoStore {
         before: Option<&Row>,
         row: Option<Row>,
     ) -> Result<Written, StoreError> {
-        let value = before.and_then(|before| before.get("value")).cloned();
-        let condition = match (before, &value) {
-            (None, _) => "attribute_not_exists(#key)",
-            (Some(_), None) => "attribute_exists(#key) AND attribute_not_exists(#value)",
-            (Some(_), Some(_)) => "#value = :value",
-        };
-        let names = [("#key", place.keys[0].0), ("#value", "value")].into_iter();
-        let names = names.filter(|(name, _)| condition.contains(name));
-        let names = Some(names.map(|(name, of)| (name.to_owned(), of.to_owned())).collect());
-        let values = value.map(|value| HashMap::from([(":value".to_owned(), value)]));
+        let Expression { text, names, values } = Expression::still(place, before);
         let table = place.table;
         match row {
             Some(row) => {
-                let put = self.client.put_item().table_name(table).set_item(Some(row)).condition_expression(condition);
+                let put = self.client.put_item().table_name(table).set_item(Some(row)).condition_expression(text);
                 let put = put.set_expression_attribute_names(names).set_expression_attribute_values(values);
                 written(table, put.send().await)
             }
             None => {
                 let gone = self.client.delete_item().table_name(table).set_key(Some(place.key()));
-                let gone = gone.condition_expression(condition);
+                let gone = gone.condition_expression(text);
                 let gone = gone.set_expression_attribute_names(names).set_expression_attribute_values(values);
                 written(table, gone.send().await)
             }
@@ -217,28 +212,11 @@ impl DynamoStore {
         }
         self.swap(place, before.as_ref(), row).await
     }
+}
 
-    /// Sends writes that need no condition, as many at once as DynamoDB takes, and again what it left undone.
-    async fn write_all(&self, requests: Vec<WriteRequest>) -> Result<(), StoreError> {
-        let table = &self.tables.history;
-        for batch in requests.chunks(BATCH) {
-            let mut rest = batch.to_vec();
-            for attempt in 0.. {
-                let send = self.client.batch_write_item().request_items(table, rest).send().await;
-                let sent = send.map_err(|error| Self::unavailable(table, &error))?;
-                rest = sent.unprocessed_items.and_then(|mut left| left.remove(table)).unwrap_or_default();
-                if rest.is_empty() {
-                    break;
-                }
-                if attempt >= BATCH_TRIES {
-                    let (place, why) = (format!("DynamoDB table {table}"), "it is too busy to write".to_owned());
-                    return Err(StoreError::Unavailable { place, why });
-                }
-                tokio::time::sleep(Duration::from_millis(25 << attempt)).await;
-            }
-        }
-        Ok(())
-    }
+/// It answered, but did not do it.
+fn busy(table: &str, why: &str) -> StoreError {
+    StoreError::Unavailable { place: format!("DynamoDB table {table}"), why: why.to_owned() }
 }
 
 /// What a conditional write came to.

@@ -1,12 +1,13 @@
 //! The suite over DynamoDB, and what only it promises.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 use aws_config::SdkConfig;
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::primitives::Blob;
 use aws_sdk_dynamodb::types::{
-    AttributeDefinition, AttributeValue, BillingMode, KeySchemaElement, KeyType, ScalarAttributeType,
+    AttributeDefinition, AttributeValue, BillingMode, GlobalSecondaryIndex, KeySchemaElement, KeyType, Projection,
+    ProjectionType, ScalarAttributeType,
 };
 use nodeweir_aws::{DynamoStore, Tables};
 use nodeweir_domain::fleet::judge::{NodeSeen, Seen};
@@ -19,10 +20,10 @@ use crate::emulator::{name, sdk, sdk_at};
 use crate::samples::{at, event, item, network, revision, seen, status};
 use crate::{Place, Row, contract};
 
-/// Three tables of their own.
+/// Tables of their own.
 pub(crate) struct Fresh {
     sdk: SdkConfig,
-    tables: Tables,
+    pub(crate) tables: Tables,
 }
 
 impl Fresh {
@@ -30,24 +31,39 @@ impl Fresh {
         Self::at(sdk().await).await
     }
 
-    async fn at(sdk: SdkConfig) -> Self {
-        let tables = Tables { nodes: name("nodes"), health: name("health"), history: name("history") };
-        let fresh = Self { sdk, tables };
-        for (table, keys) in [
-            (&fresh.tables.nodes, ["network", "node"]),
-            (&fresh.tables.health, ["network", "item"]),
-            (&fresh.tables.history, ["kind", "id"]),
-        ] {
-            let mut create = fresh.client().create_table().table_name(table).billing_mode(BillingMode::PayPerRequest);
-            for (name, kind) in keys.into_iter().zip([KeyType::Hash, KeyType::Range]) {
-                let key = KeySchemaElement::builder().attribute_name(name).key_type(kind).build().unwrap();
-                let attribute = AttributeDefinition::builder().attribute_name(name);
-                let attribute = attribute.attribute_type(ScalarAttributeType::S).build().unwrap();
-                create = create.key_schema(key).attribute_definitions(attribute);
-            }
-            create.send().await.unwrap();
-        }
+    pub(crate) async fn at(sdk: SdkConfig) -> Self {
+        let [nodes, health, history, gate, usage] = ["nodes", "health", "history", "gate", "usage"].map(name);
+        let fresh = Self { sdk, tables: Tables { nodes, health, history, gate, usage } };
+        let Tables { nodes, health, history, gate, usage } = &fresh.tables;
+        fresh.create(nodes, ["network", "node"], None).await;
+        fresh.create(health, ["network", "item"], None).await;
+        fresh.create(history, ["kind", "id"], None).await;
+        fresh.create(gate, ["kind", "id"], Some(("lapsing", ["lapsing", "lapses"]))).await;
+        fresh.create(usage, ["project", "row"], Some(("minutes", ["minutes", "row"]))).await;
         fresh
+    }
+
+    /// A table with its partition and sort key, and an index with its own, which holds keys only.
+    async fn create(&self, table: &str, keys: [&str; 2], index: Option<(&str, [&str; 2])>) {
+        let schema = |keys: [&str; 2]| {
+            let parts = keys.into_iter().zip([KeyType::Hash, KeyType::Range]);
+            let parts =
+                parts.map(|(name, kind)| KeySchemaElement::builder().attribute_name(name).key_type(kind).build());
+            Some(parts.collect::<Result<Vec<_>, _>>().unwrap())
+        };
+        let attribute = |name: &str| {
+            let attribute = AttributeDefinition::builder().attribute_name(name);
+            attribute.attribute_type(ScalarAttributeType::S).build().unwrap()
+        };
+        let names: BTreeSet<&str> = keys.into_iter().chain(index.into_iter().flat_map(|(_, keys)| keys)).collect();
+        let indexes = index.map(|(name, keys)| {
+            let projection = Projection::builder().projection_type(ProjectionType::KeysOnly).build();
+            let index = GlobalSecondaryIndex::builder().index_name(name).set_key_schema(schema(keys));
+            vec![index.projection(projection).build().unwrap()]
+        });
+        let create = self.client().create_table().table_name(table).billing_mode(BillingMode::PayPerRequest);
+        let create = create.set_key_schema(schema(keys)).set_global_secondary_indexes(indexes);
+        create.set_attribute_definitions(Some(names.into_iter().map(attribute).collect())).send().await.unwrap();
     }
 
     pub(crate) fn sdk(&self) -> &SdkConfig {
@@ -63,19 +79,19 @@ impl Fresh {
     }
 
     /// Past the store.
-    async fn put<const N: usize>(&self, table: &str, row: [(&str, AttributeValue); N]) {
+    pub(crate) async fn put<const N: usize>(&self, table: &str, row: [(&str, AttributeValue); N]) {
         let row: HashMap<_, _> = row.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
         self.client().put_item().table_name(table).set_item(Some(row)).send().await.unwrap();
     }
 
     /// All rows of a table.
-    async fn rows(&self, table: &str) -> Vec<HashMap<String, AttributeValue>> {
+    pub(crate) async fn rows(&self, table: &str) -> Vec<HashMap<String, AttributeValue>> {
         let rows = self.client().scan().table_name(table).into_paginator().items().send();
         rows.collect::<Result<_, _>>().await.unwrap()
     }
 }
 
-fn text(text: &str) -> AttributeValue {
+pub(crate) fn text(text: &str) -> AttributeValue {
     AttributeValue::S(text.to_owned())
 }
 
@@ -100,7 +116,7 @@ impl Place for Fresh {
 
     async fn spoil(&self, row: Row, which: usize) {
         let damage = damage(which);
-        let Tables { nodes, health, history } = &self.tables;
+        let Tables { nodes, health, history, .. } = &self.tables;
         match row {
             Row::Item => self.put(nodes, [("network", text("ethereum")), ("node", text("a")), ("url", damage)]).await,
             Row::Status => {
@@ -123,7 +139,9 @@ impl Place for Fresh {
                 let (kind, id) = (text("event"), text(&format!("1{which}")));
                 self.put(history, [("kind", kind), ("id", id), ("value", damage)]).await;
             }
-            _ => panic!("{row:?} is of the gate"),
+            Row::Project | Row::Key | Row::Account | Row::LogCursor | Row::Usage => {
+                crate::gate::spoil(self, row, which, damage).await;
+            }
         }
     }
 }
