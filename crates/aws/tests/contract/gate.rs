@@ -1,5 +1,7 @@
 //! The suite over DynamoDB for the gate's part, and what only it promises.
 
+mod faults;
+
 use std::collections::HashMap;
 use std::time::Duration;
 
