@@ -62,7 +62,8 @@ def backend_app(service):
     if service == "cloudformation":
         import stacks  # noqa: F401  (changes moto)
     if service == "dynamodb":
-        import transactions  # noqa: F401  (changes moto)
+        import statements  # noqa: F401  (changes moto)
+        import transactions  # noqa: F401
     return create_backend_app(service)
 
 

@@ -96,6 +96,7 @@ async fn full(stopping: watch::Receiver<bool>) -> anyhow::Result<()> {
         sidecar: format!("bench-{}", std::process::id()).parse()?,
         log_name: "bench".parse()?,
         ages: nodeweir_sidecar::Ages::default(),
+        is_shared: false,
     };
     nodeweir_sidecar::run(settings, SqliteStore::open(Path::new(STORE))?, stopping).await
 }

@@ -14,8 +14,8 @@ const STORE: &str = "state.db";
 /// Runs it until SIGTERM.
 pub(crate) fn run(settings: Settings) -> Result<()> {
     let store = std::path::absolute(settings.state.join(STORE))?;
-    let process = Process { config: Arc::new(settings.config), state: settings.state };
-    let open = move || Ok(SqliteStore::open(&store)?);
+    let process = Process { config: Arc::new(settings.config), state: settings.state, is_shared: false };
+    let open = async || Ok(SqliteStore::open(&store)?);
     tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(process.run(open))
 }
 

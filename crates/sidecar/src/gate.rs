@@ -4,10 +4,11 @@ use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use futures_util::{StreamExt as _, stream};
 use nodeweir_domain::config::Config;
+use nodeweir_domain::gate::account::Period;
 use nodeweir_domain::gate::decide::{self, Caller, Circumstances, Held, Passed, Permit};
 use nodeweir_domain::gate::key::KeyId;
+use nodeweir_domain::gate::purse::Purse;
 use nodeweir_domain::gate::rate::{Bucket, Level};
 use nodeweir_domain::gate::refusal::Refusal;
 use nodeweir_domain::gate::request::{self, Call, Limits};
@@ -17,17 +18,15 @@ use tracing::warn;
 
 use crate::clock::{Clock, Now};
 use crate::keys::{Ages, Keys, Known, Looked};
+use crate::ledger::Ledger;
 use crate::metrics::Metrics;
 use crate::named;
-use crate::purses::Ledger;
+use crate::purses::{Turn, Which};
 use crate::question::{Identity, Question, Verdict};
 use crate::usage::Refunds;
 
 /// JSON may be nested so deeply.
 const DEPTH: usize = 32;
-
-/// Projects that are settled at a time.
-const SETTLINGS: usize = 8;
 
 /// How often a request asks the ledger again before it is told to come back.
 const TOP_UPS: usize = 3;
@@ -36,7 +35,7 @@ const TOP_UPS: usize = 3;
 pub struct Gate<S> {
     pub(crate) config: Arc<Config>,
     pub(crate) keys: Arc<Keys<S>>,
-    pub(crate) ledger: Ledger<S>,
+    pub(crate) ledger: Arc<Ledger<S>>,
     pub(crate) clock: Clock,
     pub(crate) metrics: Arc<Metrics>,
     limits: Limits,
@@ -53,7 +52,7 @@ impl<S: GateStore + 'static> Gate<S> {
         let limits = Limits { batch: config.gate.batch as usize, depth: DEPTH };
         let (clock, metrics) = (Clock::start(), Arc::new(Metrics::new()));
         let keys = Arc::new(Keys::new(store.clone(), Arc::clone(&config), ages, clock, Arc::clone(&metrics)));
-        let ledger = Ledger { store, sidecar, clock, metrics: Arc::clone(&metrics) };
+        let ledger = Arc::new(Ledger::new(store, sidecar, clock, Arc::clone(&metrics)));
         Self { config, keys, ledger, clock, metrics, limits, buckets: Mutex::default() }
     }
 
@@ -138,7 +137,7 @@ impl<S: GateStore + 'static> Gate<S> {
                 Verdict::Pass { who, passed, cost: permit.cost, methods, is_quiet }
             }
             Err((refusal, level)) => {
-                let credits = known.payer.with_purse(&known.rights, now, |purse| purse.remaining());
+                let credits = self.with_purse(known, now, |purse| purse.remaining());
                 Verdict::Refuse { who: Some(who), refusal, level, credits, methods: refused() }
             }
         }
@@ -151,12 +150,13 @@ impl<S: GateStore + 'static> Gate<S> {
                 let mut buckets = self.buckets.lock().unwrap_or_else(PoisonError::into_inner);
                 // One that nothing is taken from is idle, and leaves with the next sweep.
                 let bucket = buckets.entry(known.id).or_default();
-                known.payer.with_purse(&known.rights, now, |purse| decide::spend(permit, bucket, purse, now.nanos()))
+                let live = self.ledger.live();
+                self.with_purse(known, now, |purse| decide::spend(permit, live, bucket, purse, now.nanos()))
             };
             match spent {
                 Ok(passed) => return Ok(passed),
                 Err(Held::Refused(refusal, level)) => return Err((refusal, Some(level))),
-                Err(Held::TopUp(_)) => known.payer.top_up(&self.ledger, &known.rights, permit.cost, begun).await,
+                Err(Held::TopUp(_)) => known.payer.top_up(&self.ledger, permit.cost, begun).await,
                 // Its month ended just now.
                 Err(Held::Closed) => {}
             }
@@ -164,6 +164,11 @@ impl<S: GateStore + 'static> Gate<S> {
         }
         // Others took what was leased each time.
         Err((Refusal::GateUnavailable, self.left(known, now).0))
+    }
+
+    /// Does something with the project's purse of this month.
+    fn with_purse<T>(&self, known: &Known, now: Now, work: impl FnOnce(&mut Purse) -> T) -> T {
+        known.payer.with_purse(self.ledger.overdraft(&known.rights), now, work)
     }
 
     /// What a key has left of its rate, and its project of its credits, as far as that is known. Takes nothing.
@@ -174,7 +179,7 @@ impl<S: GateStore + 'static> Gate<S> {
         };
         let look = |quota| bucket.look(quota, 0, now.nanos()).unwrap_or_else(|limited| limited.level);
         let level = known.rights.quota.map(look);
-        (level, known.payer.with_purse(&known.rights, now, |purse| purse.remaining()))
+        (level, self.with_purse(known, now, |purse| purse.remaining()))
     }
 
     /// Gives back what requests cost that no node answered.
@@ -187,11 +192,16 @@ impl<S: GateStore + 'static> Gate<S> {
         for ((project, period), credits) in refunds {
             let payer = self.keys.payer(project);
             match self.keys.rights_of(&payer).await {
-                // Reading may have taken its time.
-                Some(rights) if payer.refund(*period, *credits, &rights, self.clock.now()) => {
-                    self.metrics.refunded.inc_by(*credits);
+                // Reading may have taken its time, and the month may have ended.
+                Some(rights) => {
+                    let now = self.clock.now();
+                    if *period == Period::of(now.at) {
+                        payer.with_purse(self.ledger.overdraft(&rights), now, |purse| purse.refund(*credits));
+                        self.metrics.refunded.inc_by(*credits);
+                    } else {
+                        ended = ended.saturating_add(*credits);
+                    }
                 }
-                Some(_) => ended = ended.saturating_add(*credits),
                 None => unread = unread.saturating_add(*credits),
             }
         }
@@ -216,9 +226,17 @@ impl<S: GateStore + 'static> Gate<S> {
 
     /// Settles what projects spent, for those that need it. Told to `give_back`, it leaves nothing leased.
     pub async fn settle(&self, give_back: bool) {
-        let all = stream::iter(self.keys.payers());
-        // A store that hangs holds up those of its turn, and not all one after the other.
-        all.for_each_concurrent(SETTLINGS, async |payer| payer.settle(&self.ledger, give_back).await).await;
+        Arc::clone(&self.ledger).settle(self.turns(give_back)).await;
+    }
+
+    /// What is to be settled now: nothing, if nothing is due; with what is due, what soon would be.
+    pub(crate) fn turns(&self, give_back: bool) -> Vec<Turn> {
+        let (trade, payers) = (self.ledger.trade(), self.keys.payers());
+        if !give_back && !payers.iter().any(|payer| payer.is_due(trade.now)) {
+            return Vec::new();
+        }
+        let which = if give_back { Which::All } else { Which::Soon };
+        payers.iter().filter_map(|payer| payer.turn(which, trade)).collect()
     }
 
     /// Whether nothing is leased, and the ledger knows all that was spent.

@@ -1,12 +1,13 @@
 //! Keys and projects that were looked up, so that the way of a request meets the store once per key and [`Ages::fresh`].
 //!
-//! An entry is good while it is [`Ages::fresh`]. Then it is still used while it is read anew beside the request, and from
-//! [`Ages::stale`] on the request waits for that, so a revocation is effective within `stale` and the length of a look-up.
+//! An entry is good while it is [`Ages::fresh`]. Then it is still used while it is read anew beside the request, together
+//! with others; and from [`Ages::stale`] on the request waits for that, so a revocation is effective within `stale` and the
+//! length of a look-up.
 //! While the store is away or slow, nobody waits who is known, and unknown keys are told to come again (503, not 401).
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -15,9 +16,9 @@ use nodeweir_domain::gate::decide::Rights;
 use nodeweir_domain::gate::key::{Key, KeyDigest, KeyId};
 use nodeweir_domain::gate::restrict::Restrictions;
 use nodeweir_domain::name::ProjectId;
-use nodeweir_store::{GateStore, StoreError};
+use nodeweir_store::{Each, GateStore, StoreError};
 use quick_cache::sync::Cache;
-use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, SemaphorePermit};
+use tokio::sync::{Notify, Semaphore, SemaphorePermit};
 use tokio::time::timeout;
 use tracing::{info, warn};
 
@@ -32,6 +33,12 @@ pub struct Ages {
     pub fresh: Duration,
     /// From then on a request waits for the look-up.
     pub stale: Duration,
+}
+
+impl Ages {
+    /// Where each read is paid for: a key that is in use is read four times a minute, with up to a hundred in a call. Those
+    /// 25 s are below the 30 s, too.
+    pub const SPARING: Self = Self { fresh: Duration::from_secs(15), stale: Duration::from_secs(25) };
 }
 
 impl Default for Ages {
@@ -58,16 +65,24 @@ const UNKNOWN_KEYS: usize = 50_000;
 /// First look-ups at a time: a flood of unknown keys waits for itself.
 const LOOKUPS: usize = 16;
 
-/// First look-ups that may wait; beyond, clients are told to come again. As many known keys may wait to be read anew; the
-/// others are when they are asked for the next time.
+/// First look-ups that may wait; beyond, clients are told to come again.
 const PLACES: usize = 1024;
 
-/// Known keys that are read anew at a time. They do not wait behind unknown ones, or a flood of those would keep a
-/// revocation from being seen.
-const REFRESHES: usize = 16;
+/// Known keys that are read anew together: what one call of `DynamoDB` reads.
+const TOGETHER: usize = 100;
 
-/// How long the store has for reading a known key anew, beside requests.
+/// For how long they gather. Nobody waits for it.
+const GATHER: Duration = Duration::from_millis(250);
+
+/// How many times so many are read at a time. They do not wait behind unknown ones, or a flood of those would keep a
+/// revocation from being seen.
+const REFRESHES: usize = 8;
+
+/// How long the store has for reading known keys anew, beside requests.
 const REFRESH: Duration = Duration::from_secs(10);
+
+/// How old what is known of a project may be when its keys are read anew.
+const JUST_NOW: Duration = Duration::from_secs(1);
 
 /// Those who wait for a key to be read anew share so many bells.
 const BELLS: usize = 64;
@@ -110,7 +125,8 @@ pub(crate) struct Keys<S> {
     lookups: Semaphore,
     places: Semaphore,
     refreshes: Semaphore,
-    refreshing: Arc<Semaphore>,
+    /// Known keys that are to be read anew.
+    refreshing: Mutex<Vec<KeyDigest>>,
     /// Rung when a key with that first byte was read anew, or could not be.
     bells: [Notify; BELLS],
     /// When the store failed last, in nanoseconds since this process started; 0 if it answered since, and in time.
@@ -131,7 +147,7 @@ impl<S: GateStore + 'static> Keys<S> {
             lookups: Semaphore::new(LOOKUPS),
             places: Semaphore::new(PLACES),
             refreshes: Semaphore::new(REFRESHES),
-            refreshing: Arc::new(Semaphore::new(PLACES)),
+            refreshing: Mutex::default(),
             bells: std::array::from_fn(|_| Notify::new()),
             failed: AtomicU64::new(0),
             payers: Mutex::default(),
@@ -178,10 +194,8 @@ impl<S: GateStore + 'static> Keys<S> {
         if age < self.ages.fresh {
             return Looked::Known(known);
         }
-        if !self.is_left_alone()
-            && let Ok(place) = Arc::clone(&self.refreshing).try_acquire_owned()
-        {
-            self.spawn_refresh(digest, &known, place);
+        if !self.is_left_alone() {
+            self.refresh(digest, &known, GATHER);
         }
         if age >= self.ages.stale && self.failed().is_none() {
             return match timeout(PATIENCE, self.refreshed(digest, begun)).await {
@@ -270,13 +284,24 @@ impl<S: GateStore + 'static> Keys<S> {
         &self.bells[usize::from(digest.0[0]) % BELLS]
     }
 
-    /// Reads a key anew beside requests, unless that is under way.
-    fn spawn_refresh(self: &Arc<Self>, digest: KeyDigest, known: &Known, place: OwnedSemaphorePermit) {
-        if !known.is_being_read.swap(true, Ordering::AcqRel) {
+    /// Has a key read anew beside requests, with others that are asked for within `gather`, unless that is under way.
+    fn refresh(self: &Arc<Self>, digest: KeyDigest, known: &Known, gather: Duration) {
+        let is_to_begin = {
+            let mut refreshing = self.refreshing();
+            let is_new = !known.is_being_read.swap(true, Ordering::AcqRel);
+            if is_new {
+                refreshing.push(digest);
+            }
+            // Who waits for it takes along those who gather.
+            if gather.is_zero() { !refreshing.is_empty() } else { is_new && refreshing.len() == 1 }
+        };
+        if is_to_begin {
             let keys = Arc::clone(self);
             tokio::spawn(async move {
-                keys.refresh(digest).await;
-                drop(place);
+                tokio::time::sleep(gather).await;
+                let digests = std::mem::take(&mut *keys.refreshing());
+                let chunks = digests.chunks(TOGETHER).map(|digests| keys.refresh_all(digests));
+                futures_util::future::join_all(chunks).await;
             });
         }
     }
@@ -290,11 +315,10 @@ impl<S: GateStore + 'static> Keys<S> {
                 Some(known) if known.read >= begun.since_start || self.failed().is_some() => {
                     return Looked::Known(known);
                 }
-                Some(known) if known.is_being_read.load(Ordering::Acquire) => rung.await,
-                Some(known) => match Arc::clone(&self.refreshing).acquire_owned().await {
-                    Ok(place) => self.spawn_refresh(digest, &known, place),
-                    Err(_) => return Looked::Known(known),
-                },
+                Some(known) => {
+                    self.refresh(digest, &known, Duration::ZERO);
+                    rung.await;
+                }
                 None if self.is_unknown(&digest) => return Looked::Unknown,
                 // Others needed its place meanwhile.
                 None => return self.find_first(digest).await,
@@ -302,23 +326,84 @@ impl<S: GateStore + 'static> Keys<S> {
         }
     }
 
-    /// Reads a key that is held anew.
-    async fn refresh(&self, digest: KeyDigest) {
+    /// Reads keys that are held anew.
+    async fn refresh_all(&self, digests: &[KeyDigest]) {
         let read = match self.refreshes.acquire().await {
-            // It may have failed others while this one waited.
-            Ok(_turn) if !self.is_left_alone() => self.look_up(digest, REFRESH).await.ok(),
-            _ => None,
+            // It may have failed others while these waited.
+            Ok(_turn) if !self.is_left_alone() => self.look_up_all(digests).await,
+            _ => digests.iter().map(|_| None).collect(),
         };
-        match read {
-            Some(Some(known)) => self.known.insert(digest, known),
-            Some(None) => drop(self.known.remove(&digest)),
-            None => {
-                if let Some(known) = self.known.get(&digest) {
-                    known.is_being_read.store(false, Ordering::Release);
+        for (digest, read) in digests.iter().zip(read) {
+            match read {
+                Some(Some(known)) => self.known.insert(*digest, known),
+                Some(None) => drop(self.known.remove(digest)),
+                None => {
+                    if let Some(known) = self.known.get(digest) {
+                        known.is_being_read.store(false, Ordering::Release);
+                    }
                 }
             }
         }
-        self.bell(&digest).notify_waiters();
+        for bell in &self.bells {
+            bell.notify_waiters();
+        }
+    }
+
+    /// What became of each key; nothing, where the store cannot tell.
+    async fn look_up_all(&self, digests: &[KeyDigest]) -> Vec<Option<Option<Arc<Known>>>> {
+        let begun = self.clock.since_start();
+        let Ok(read) = timeout(REFRESH, self.read_all(digests)).await else {
+            self.note_failed("no answer in time");
+            return digests.iter().map(|_| None).collect();
+        };
+        let took = self.clock.since_start().saturating_sub(begun);
+        let look = |(digest, read): (&KeyDigest, Result<Option<Arc<Known>>, StoreError>)| match read {
+            Ok(found) => {
+                self.note_answered(took);
+                if found.is_none() {
+                    self.unknown.insert(*digest, self.clock.since_start());
+                }
+                Some(found)
+            }
+            Err(error) => {
+                self.note_failed(&error.to_string());
+                None
+            }
+        };
+        digests.iter().zip(read).map(look).collect()
+    }
+
+    async fn read_all(&self, digests: &[KeyDigest]) -> Each<Option<Arc<Known>>> {
+        let keys = self.store.find_keys(digests).await;
+        let owners: BTreeSet<ProjectId> = keys.iter().flatten().flatten().map(|key| key.project.clone()).collect();
+        let now = self.clock.now();
+        let owners = owners.into_iter().filter(|id| self.payer(id).rights(now, JUST_NOW).is_none());
+        let owners: Vec<ProjectId> = owners.collect();
+        let projects = self.store.find_projects(&owners).await;
+        let projects: HashMap<&ProjectId, _> = owners.iter().zip(projects).collect();
+        let mut each = Vec::with_capacity(keys.len());
+        for key in keys {
+            let Some(key) = key.transpose() else {
+                each.push(Ok(None));
+                continue;
+            };
+            each.push(key.and_then(|key| {
+                let payer = self.payer(&key.project);
+                let rights = match projects.get(&key.project) {
+                    None => payer.rights(now, Duration::MAX),
+                    Some(Ok(Some(project))) => Some(payer.set_rights(Rights::of(project, &self.config.gate), now)),
+                    // Its project was deleted by hand; nobody pays for it.
+                    Some(Ok(None)) => None,
+                    Some(Err(error)) => return Err(error.clone()),
+                };
+                Ok(rights.map(|rights| Arc::new(known(&key, payer, rights, now))))
+            }));
+        }
+        each
+    }
+
+    fn refreshing(&self) -> MutexGuard<'_, Vec<KeyDigest>> {
+        self.refreshing.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     async fn look_up(&self, digest: KeyDigest, patience: Duration) -> Result<Option<Arc<Known>>, StoreError> {

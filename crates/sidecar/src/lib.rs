@@ -5,10 +5,12 @@
 //! of credits, settled with the ledger beside the way of requests; usage, read from nginx's access log.
 
 mod admin;
+mod census;
 mod clock;
 mod gate;
 mod keeper;
 mod keys;
+mod ledger;
 mod listen;
 mod metrics;
 mod named;
@@ -31,6 +33,7 @@ use tokio::sync::watch;
 use tokio::time::{Interval, MissedTickBehavior, interval, timeout};
 use tracing::{info, warn};
 
+use census::Counting;
 use listen::Listener;
 use usage::Usage;
 
@@ -47,10 +50,13 @@ const SETTLE: Duration = Duration::from_millis(200);
 const SWEEP: Duration = Duration::from_secs(5);
 
 /// How often leases of dead gates are looked for.
-const LAPSES: Duration = Duration::from_secs(30);
+const LAPSES: Duration = Duration::from_secs(60);
 
 /// How often minute rows of usage are folded into days.
 const FOLD: Duration = Duration::from_secs(3600);
+
+/// How long a start waits until the other gates are counted.
+const FIRST_COUNT: Duration = Duration::from_secs(2);
 
 /// How long a stop waits for the last lines of nginx's log, which it holds back for up to a second.
 const LAST_LINES: Duration = Duration::from_millis(1500);
@@ -73,6 +79,9 @@ pub struct Settings {
     pub log_name: LogName,
     /// How long keys are held.
     pub ages: Ages,
+    /// Whether other gates, on other machines, work on the same store, which is then paid by the call: limits and credits
+    /// are shared with them, and usage is written once a minute.
+    pub is_shared: bool,
 }
 
 /// Runs the gate until `stop` turns true; then finishes what has begun, counts the last lines of the log, and gives
@@ -81,7 +90,7 @@ pub async fn run<S>(settings: Settings, store: S, mut stop: watch::Receiver<bool
 where
     S: GateStore + Clone + 'static,
 {
-    let Settings { config, socket, log, sidecar, log_name, ages } = settings;
+    let Settings { config, socket, log, sidecar, log_name, ages, is_shared } = settings;
     let admin_address = config.gate.admin;
     let admin = TcpListener::bind(admin_address)
         .await
@@ -93,9 +102,19 @@ where
         }
     })?;
     let gate = Arc::new(Gate::new(config, store.clone(), sidecar, ages));
-    let usage = Usage::new(log, log_name).context("cannot follow the access log")?;
+    let usage = Usage::new(log, log_name, is_shared).context("cannot follow the access log")?;
+    let mut counting = Counting::new(Arc::clone(&gate));
+    if is_shared {
+        // Before the first request, or it would take the whole rate for its own. A store that is away lets nobody in anyway.
+        let _ = timeout(FIRST_COUNT, counting.once()).await;
+    }
     info!(listen = ?gate.config.gate.listen, admin = %admin_address, sidecar = %gate.ledger.sidecar, "the gate stands");
 
+    let counting_gates = tokio::spawn(async move {
+        if is_shared {
+            counting.go_on().await;
+        }
+    });
     let admin = tokio::spawn(admin::serve(admin, Arc::clone(&gate.metrics), stop.clone()));
     let (end, ending) = watch::channel(false);
     let settling = tokio::spawn(settle(Arc::clone(&gate), ending));
@@ -114,8 +133,11 @@ where
         warn!("settling ended abnormally");
     }
     give_back(&gate).await;
-    for task in [admin, sweeping, writing_off] {
+    for task in [admin, sweeping, writing_off, counting_gates] {
         task.abort();
+    }
+    if is_shared {
+        census::leave(&gate).await;
     }
     info!("the gate has stopped");
     Ok(())
@@ -125,7 +147,13 @@ async fn settle<S: GateStore + 'static>(gate: Arc<Gate<S>>, mut ending: watch::R
     let mut settles = calm(SETTLE);
     loop {
         tokio::select! {
-            _ = settles.tick() => gate.settle(false).await,
+            // A store that hangs holds up the projects of this turn, and no others of the next.
+            _ = settles.tick() => {
+                let turns = gate.turns(false);
+                if !turns.is_empty() {
+                    tokio::spawn(Arc::clone(&gate.ledger).settle(turns));
+                }
+            }
             () = stopped(&mut ending) => return,
         }
     }
@@ -180,18 +208,18 @@ async fn count<S: GateStore + 'static>(
     let (mut looks, mut folds) = (calm(usage::LOOK), calm(FOLD));
     loop {
         tokio::select! {
-            _ = looks.tick() => count_all(&mut usage, &store, &gate).await,
+            _ = looks.tick() => count_all(&mut usage, &store, &gate, false).await,
             _ = folds.tick() => usage::fold(&store, gate.clock.now().at).await,
             () = stopped(&mut stop) => break,
         }
     }
     tokio::time::sleep(LAST_LINES).await;
-    count_all(&mut usage, &store, &gate).await;
+    count_all(&mut usage, &store, &gate, true).await;
 }
 
-async fn count_all<S: GateStore + 'static>(usage: &mut Usage, store: &S, gate: &Gate<S>) {
+async fn count_all<S: GateStore + 'static>(usage: &mut Usage, store: &S, gate: &Gate<S>, at_once: bool) {
     loop {
-        match usage.count(store, &gate.metrics).await {
+        match usage.count(store, &gate.metrics, at_once).await {
             Ok((refunds, more)) => {
                 gate.refund(&refunds).await;
                 if !more {

@@ -51,6 +51,8 @@ pub(crate) struct Metrics {
     pub(crate) buckets: Gauge,
     /// Projects held.
     pub(crate) projects: Gauge,
+    /// Gates that limits and credits are shared among.
+    pub(crate) sidecars: Gauge,
     /// 1 while the store fails.
     store_away: Gauge,
     /// Calls of the store of which the last one failed.
@@ -82,6 +84,7 @@ impl Metrics {
             keys: Gauge::default(),
             buckets: Gauge::default(),
             projects: Gauge::default(),
+            sidecars: Gauge::default(),
             store_away: Gauge::default(),
             failing: Mutex::default(),
             overdraft: Counter::default(),
@@ -97,6 +100,7 @@ impl Metrics {
         registry.register("keys", "Keys held in memory", metrics.keys.clone());
         registry.register("buckets", "Keys that are not idle", metrics.buckets.clone());
         registry.register("projects", "Projects held in memory", metrics.projects.clone());
+        registry.register("sidecars", "Gates that share limits and credits", metrics.sidecars.clone());
         registry.register("store_away", "1 while the store fails", metrics.store_away.clone());
         registry.register("overdraft_credits", "Credits spent while the ledger was away", metrics.overdraft.clone());
         registry.register("refunded_credits", "Credits given back for failed requests", metrics.refunded.clone());

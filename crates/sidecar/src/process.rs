@@ -1,15 +1,15 @@
 //! The gate's process: its log, its place, its signals. Whoever runs the proxy has it as a child, see [`super::Keeper`].
 
 use std::fs::{File, OpenOptions};
-use std::io::{Read as _, Seek as _, Write as _};
+use std::io::{self, Read as _, Seek as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result, anyhow, bail};
 use jiff::Timestamp;
 use nodeweir_domain::config::Config;
-use nodeweir_domain::name::SidecarId;
+use nodeweir_domain::name::{LogName, SidecarId};
 use nodeweir_store::{GateStore, StoreError};
 use rustix::fs::{FlockOperation, flock};
 use rustix::process::{Pid, Signal, kill_process};
@@ -26,6 +26,9 @@ const SUCCEED: Duration = Duration::from_secs(5);
 /// Who runs holds it, and its process stands in it.
 const LOCK: &str = "gate.lock";
 
+/// Holds the name of the access log.
+const LOG_NAME: &str = "gate.log";
+
 /// How long to wait before a store that cannot be opened is tried again.
 const RETRY: Duration = Duration::from_secs(2);
 
@@ -36,12 +39,14 @@ pub struct Process {
     pub config: Arc<Config>,
     /// The folder of its lock, and of `proxy`, where the proxy works.
     pub state: PathBuf,
+    /// Whether gates on other machines work on the same store.
+    pub is_shared: bool,
 }
 
 impl Process {
     /// Runs a gate over the store that `open` opens, until SIGTERM or Ctrl-C. Takes the log, which goes to the error
     /// output as lines of JSON. A store that cannot be opened is tried again, unless it is a newer version's.
-    pub async fn run<S>(self, open: impl Fn() -> Result<S>) -> Result<()>
+    pub async fn run<S>(self, open: impl AsyncFn() -> Result<S>) -> Result<()>
     where
         S: GateStore + Clone + 'static,
     {
@@ -68,8 +73,9 @@ impl Process {
             socket: PathBuf::from("sock/gate.sock"),
             log: PathBuf::from("usage"),
             sidecar: own_name()?,
-            log_name: "local".parse()?,
-            ages: Ages::default(),
+            log_name: if self.is_shared { log_name(&state)? } else { "local".parse()? },
+            ages: if self.is_shared { Ages::SPARING } else { Ages::default() },
+            is_shared: self.is_shared,
         };
         let store = tokio::select! {
             store = opened(open) => store?,
@@ -88,15 +94,37 @@ impl Process {
     }
 }
 
-/// A name that no gate had before: leases belong to whoever bears it.
+/// A name that no gate had before, on whatever machine: leases belong to whoever bears it.
 fn own_name() -> Result<SidecarId> {
-    Ok(format!("local-{}-{}", Timestamp::now().as_millisecond(), std::process::id()).parse()?)
+    Ok(format!("gate-{}-{}", Timestamp::now().as_millisecond(), random()?).parse()?)
 }
 
-async fn opened<S>(open: impl Fn() -> Result<S>) -> Result<S> {
+/// The name of this machine's access log, which no other's has.
+fn log_name(state: &Path) -> Result<LogName> {
+    let file = state.join(LOG_NAME);
+    match std::fs::read_to_string(&file) {
+        Ok(name) if name.trim().parse::<LogName>().is_ok() => return Ok(name.trim().parse()?),
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            return Err(error).with_context(|| format!("cannot read {}", file.display()));
+        }
+        // It was not written to its end; then nothing was counted under it.
+        _ => {}
+    }
+    let name: LogName = format!("log-{}-{}", Timestamp::now().as_millisecond(), random()?).parse()?;
+    std::fs::write(&file, name.as_str()).with_context(|| format!("cannot write {}", file.display()))?;
+    Ok(name)
+}
+
+fn random() -> Result<String> {
+    let mut bytes = [0; 8];
+    getrandom::fill(&mut bytes).map_err(|error| anyhow!("the system gives no random numbers: {error}"))?;
+    Ok(format!("{:016x}", u64::from_le_bytes(bytes)))
+}
+
+async fn opened<S>(open: impl AsyncFn() -> Result<S>) -> Result<S> {
     let mut said = false;
     loop {
-        match open() {
+        match open().await {
             Ok(store) => return Ok(store),
             Err(error) if matches!(error.downcast_ref(), Some(StoreError::Newer { .. })) => return Err(error),
             Err(error) if !said => {

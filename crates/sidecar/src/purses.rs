@@ -1,40 +1,38 @@
-//! What projects may spend here, and how that is settled with the ledger.
+//! What projects may spend here.
 
 use std::num::NonZeroU32;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use jiff::Timestamp;
-use nodeweir_domain::gate::account::{Account, Ask, GRACE, Period, Report, SidecarId, Terms};
+use nodeweir_domain::gate::account::{Ask, Period, Report, Terms};
 use nodeweir_domain::gate::decide::Rights;
 use nodeweir_domain::gate::purse::{Purse, Standing};
 use nodeweir_domain::name::ProjectId;
-use nodeweir_store::{GateStore, StoreError, Written};
+use nodeweir_store::{GateStore, StoreError};
+use tokio::sync::oneshot;
 use tokio::time::timeout;
-use tracing::warn;
 
-use crate::clock::{Clock, Now};
+use crate::clock::Now;
 use crate::keys::PATIENCE;
-use crate::metrics::{CallOutcome, Metrics};
-
-/// How often lost races for a row of the ledger are tried again at once.
-const RACES: usize = 8;
-
-/// Accounts whose leases are written off at a time.
-const LAPSED: u32 = 100;
-
-/// How many sidecars share one ledger: on one machine there is one.
-const LIVE: NonZeroU32 = NonZeroU32::MIN;
+use crate::ledger::{Entry, Ledger};
 
 /// A project as its sidecar knows it.
 #[derive(Debug)]
 pub(crate) struct Payer {
     pub(crate) id: ProjectId,
     held: Mutex<Held>,
-    /// Whoever settles has it, so that nobody does so at the same time.
-    settling: tokio::sync::Mutex<()>,
-    /// Costs of requests that wait for a settling.
-    waiting: Mutex<Vec<u64>>,
+    /// Whether somebody settles, so that nobody does so at the same time.
+    is_settling: AtomicBool,
+    waiting: Mutex<Vec<Waiting>>,
+}
+
+/// A request that waits for a settling.
+#[derive(Debug)]
+struct Waiting {
+    cost: u64,
+    settled: oneshot::Sender<()>,
 }
 
 #[derive(Debug, Default)]
@@ -49,9 +47,21 @@ struct Held {
     closed: Vec<(Period, Purse)>,
 }
 
+/// Which purses are settled.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Which {
+    /// Those that need it.
+    Due,
+    /// Those too that will soon, because others are settled.
+    Soon,
+    /// All, and nothing is held here afterwards.
+    All,
+}
+
 impl Payer {
     pub(crate) fn new(id: ProjectId) -> Self {
-        Self { id, held: Mutex::default(), settling: tokio::sync::Mutex::default(), waiting: Mutex::default() }
+        let (held, is_settling, waiting) = (Mutex::default(), AtomicBool::new(false), Mutex::default());
+        Self { id, held, is_settling, waiting }
     }
 
     /// What the project may, if it was read within `fresh`.
@@ -78,14 +88,13 @@ impl Payer {
         held.closed.is_empty() && held.purse.as_ref().is_none_or(|(_, purse)| purse.is_settled())
     }
 
-    /// Does something with this month's purse.
-    pub(crate) fn with_purse<T>(&self, rights: &Rights, now: Now, work: impl FnOnce(&mut Purse) -> T) -> T {
+    /// Does something with this month's purse, which gets `overdraft` if it is a new one.
+    pub(crate) fn with_purse<T>(&self, overdraft: u64, now: Now, work: impl FnOnce(&mut Purse) -> T) -> T {
         let mut held = self.held();
         if held.purse.is_none() || now.at >= held.ends {
             let period = Period::of(now.at);
             held.ends = period.ends();
-            let new = Purse::new(rights.rules.overdraft / u64::from(LIVE.get()), now.nanos());
-            if let Some((ended, mut purse)) = held.purse.replace((period, new)) {
+            if let Some((ended, mut purse)) = held.purse.replace((period, Purse::new(overdraft, now.nanos()))) {
                 purse.close();
                 held.closed.push((ended, purse));
             }
@@ -97,184 +106,161 @@ impl Payer {
         }
     }
 
-    /// Gives back what a request cost that no node answered. True if it was booked: false if its month is not the
-    /// running one.
-    pub(crate) fn refund(&self, period: Period, credits: u64, rights: &Rights, now: Now) -> bool {
-        let is_running = period == Period::of(now.at);
-        if is_running {
-            self.with_purse(rights, now, |purse| purse.refund(credits));
-        }
-        is_running
-    }
-
     /// Waits until the ledger was asked for at least `cost`, for as long as the request that came at `begun` has.
-    pub(crate) async fn top_up<S: GateStore>(&self, ledger: &Ledger<S>, rights: &Rights, cost: u64, begun: Now) {
-        self.waiting().push(cost);
+    pub(crate) async fn top_up<S: GateStore + 'static>(
+        self: &Arc<Self>,
+        ledger: &Arc<Ledger<S>>,
+        cost: u64,
+        begun: Now,
+    ) {
+        let (settled, told) = oneshot::channel();
+        self.waiting().push(Waiting { cost, settled });
+        // Whoever settles already does so once more for those who came meanwhile.
+        if let Some(turn) = self.turn(Which::Due, ledger.trade()) {
+            tokio::spawn(Arc::clone(ledger).settle(vec![turn]));
+        }
         let waited = ledger.clock.since_start().saturating_sub(begun.since_start);
-        let settled = timeout(PATIENCE.saturating_sub(waited), async {
-            let _turn = self.settling.lock().await;
-            let now = ledger.clock.now();
-            // Whoever settled before may have asked for this request too.
-            if self.with_purse(rights, now, |purse| purse.look(cost, now.nanos())) == Standing::TopUp {
-                let waiting = std::mem::take(&mut *self.waiting());
-                self.settle_current(ledger, rights, &waiting, now).await;
-            } else {
-                let mut waiting = self.waiting();
-                if let Some(own) = waiting.iter().position(|other| *other == cost) {
-                    waiting.swap_remove(own);
-                }
+        if timeout(PATIENCE.saturating_sub(waited), told).await.is_err() {
+            let now = ledger.clock.now().nanos();
+            if let Some((_, purse)) = &mut self.held().purse {
+                purse.unreachable(now);
             }
-        });
-        if settled.await.is_err() {
-            let now = ledger.clock.now();
-            self.with_purse(rights, now, |purse| purse.unreachable(now.nanos()));
         }
     }
 
-    /// Settles what needs it. Told to `give_back`, it leaves nothing here.
-    pub(crate) async fn settle<S: GateStore>(&self, ledger: &Ledger<S>, give_back: bool) {
-        let Ok(_turn) = self.settling.try_lock() else { return };
-        let now = ledger.clock.now();
-        let (rights, due) = {
-            let mut held = self.held();
-            let period = Period::of(now.at);
-            let has_ended = held.purse.as_ref().is_some_and(|(current, _)| *current < period);
-            if (has_ended || give_back)
-                && let Some((ended, mut purse)) = held.purse.take()
-            {
-                purse.close();
-                held.closed.push((ended, purse));
-            }
-            let due = held.purse.as_ref().is_some_and(|(_, purse)| purse.needs_settling(now.nanos()));
-            (held.rights.as_ref().map(|(rights, _)| Arc::clone(rights)), due)
-        };
-        // What has no rights has never had a purse.
-        let Some(rights) = rights else { return };
-        if due {
-            self.settle_current(ledger, &rights, &[], now).await;
-        }
-        self.settle_closed(ledger, &rights, now).await;
+    /// Whether it is time to settle.
+    pub(crate) fn is_due(&self, now: Now) -> bool {
+        let held = self.held();
+        let purse = held.purse.as_ref();
+        purse.is_some_and(|(period, purse)| *period < Period::of(now.at) || purse.needs_settling(now.nanos()))
+            || held.closed.iter().any(|(_, purse)| purse.needs_settling(now.nanos()))
+            || !self.waiting().is_empty()
     }
 
-    async fn settle_current<S: GateStore>(&self, ledger: &Ledger<S>, rights: &Rights, waiting: &[u64], now: Now) {
-        let made = {
-            let mut held = self.held();
-            held.purse.as_mut().map(|(period, purse)| (*period, purse.report(waiting, LIVE, now.nanos())))
-        };
-        let Some((period, (report, ask))) = made else { return };
-        let terms = ledger.settle(&self.id, period, rights, &report, ask, now).await;
-        let at = ledger.clock.now().nanos();
+    pub(crate) fn has_waiting(&self) -> bool {
+        !self.waiting().is_empty()
+    }
+
+    /// What of it is to be settled now, unless somebody does so already.
+    pub(crate) fn turn(self: &Arc<Self>, which: Which, trade: Trade) -> Option<Turn> {
+        if self.is_settling.swap(true, Ordering::AcqRel) {
+            return None;
+        }
+        let Trade { live, now } = trade;
+        // Whatever becomes of it from here on, it leaves the project free for the next one.
+        let mut turn = Turn { payer: Arc::clone(self), waiting: Vec::new(), entries: Vec::new() };
+        let waiting = std::mem::take(&mut *self.waiting());
         let mut held = self.held();
-        // The month may have ended meanwhile.
-        let Held { purse: current, closed, .. } = &mut *held;
-        let purses = current.iter_mut().chain(closed.iter_mut());
-        for (_, purse) in purses.filter(|(of, _)| *of == period) {
-            match &terms {
-                Ok(terms) => purse.settled(terms, at),
-                Err(_) => purse.unreachable(at),
-            }
+        let has_ended = held.purse.as_ref().is_some_and(|(period, _)| *period < Period::of(now.at));
+        if (has_ended || which == Which::All)
+            && let Some((ended, mut purse)) = held.purse.take()
+        {
+            purse.close();
+            held.closed.push((ended, purse));
         }
-    }
-
-    /// They stay where they are meanwhile: whoever is interrupted here loses none.
-    async fn settle_closed<S: GateStore>(&self, ledger: &Ledger<S>, rights: &Rights, now: Now) {
-        // While one settles, others only add behind.
-        let count = self.held().closed.len();
-        for index in 0..count {
-            let made = self.held().closed.get_mut(index).and_then(|(period, purse)| {
-                purse.needs_settling(now.nanos()).then(|| (*period, purse.report(&[], LIVE, now.nanos())))
-            });
-            let Some((period, (report, ask))) = made else { continue };
-            let terms = ledger.settle(&self.id, period, rights, &report, ask, now).await;
-            let at = ledger.clock.now().nanos();
-            if let Some((_, purse)) = self.held().closed.get_mut(index) {
-                match &terms {
-                    Ok(terms) => purse.settled(terms, at),
-                    Err(_) => purse.unreachable(at),
+        // What has no rights has never had a purse.
+        let (rights, _) = held.rights.as_ref()?;
+        let rights = Arc::clone(rights);
+        let Held { purse, closed, .. } = &mut *held;
+        let at = now.nanos();
+        if let Some((period, purse)) = purse {
+            // Whoever settled before may have asked for some of these too, and others have given up.
+            let mut served = 0_u64;
+            let mut is_open = |waiting: &Waiting| {
+                let sum = served.saturating_add(waiting.cost);
+                let is_enough = purse.look(sum, at) == Standing::Enough;
+                if is_enough {
+                    served = sum;
                 }
+                let has_answer =
+                    is_enough || !matches!(purse.look(waiting.cost, at), Standing::TopUp | Standing::Enough);
+                !waiting.settled.is_closed() && !has_answer
+            };
+            turn.waiting = waiting.into_iter().filter(&mut is_open).collect();
+            let is_time = if which == Which::Due { purse.needs_settling(at) } else { purse.may_settle(at) };
+            if is_time || !turn.waiting.is_empty() {
+                let costs: Vec<u64> = turn.waiting.iter().map(|waiting| waiting.cost).collect();
+                let (report, ask) = purse.report(&costs, live, at);
+                turn.entries.push(Entry::new(&self.id, *period, &rights, report, ask));
             }
         }
-        self.held().closed.retain(|(_, purse)| !purse.is_settled());
+        for (period, purse) in closed.iter_mut().filter(|(_, purse)| purse.needs_settling(at)) {
+            let (report, ask) = purse.report(&[], live, at);
+            turn.entries.push(Entry::new(&self.id, *period, &rights, report, ask));
+        }
+        drop(held);
+        (!turn.entries.is_empty()).then_some(turn)
     }
 
     fn held(&self) -> MutexGuard<'_, Held> {
         self.held.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn waiting(&self) -> MutexGuard<'_, Vec<u64>> {
+    fn waiting(&self) -> MutexGuard<'_, Vec<Waiting>> {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// The ledger, as this sidecar reaches it.
-pub(crate) struct Ledger<S> {
-    pub(crate) store: S,
-    pub(crate) sidecar: SidecarId,
-    pub(crate) clock: Clock,
-    pub(crate) metrics: Arc<Metrics>,
+/// What every settling needs to know.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Trade {
+    /// How many sidecars share the ledger.
+    pub(crate) live: NonZeroU32,
+    pub(crate) now: Now,
 }
 
-impl<S: GateStore> Ledger<S> {
-    /// Writes off what dead sidecars held of projects that nobody settles any more.
-    pub(crate) async fn write_off(&self) {
-        let now = self.clock.now().at;
-        let ended = now.checked_sub(GRACE).unwrap_or(now);
-        let lapsed = match timeout(PATIENCE, self.store.lapsed_accounts(ended, LAPSED)).await {
-            Ok(Ok(lapsed)) => lapsed,
-            Ok(Err(error)) => return warn!(%error, "leases of dead gates cannot be looked for; it is tried again"),
-            Err(_) => return warn!("leases of dead gates are not found in time; it is tried again"),
-        };
-        for seen in lapsed {
-            let (account, credits) = seen.clone().write_off(now);
-            let Ok(written) = timeout(PATIENCE, self.store.put_account(Some(&seen), &account)).await else {
-                return warn!("a lease is not written off in time; it is tried again");
-            };
-            match written {
-                Ok(Written::Done) => {
-                    warn!(project = %seen.project, period = %seen.period, credits, "written off: a gate died with them");
-                }
-                // Somebody settles it after all, and has written off what is to be.
-                Ok(Written::Lost) => {}
-                Err(error) => return warn!(%error, "a lease cannot be written off; it is tried again"),
-            }
-        }
-    }
+/// Reports of one project on their way to the ledger. While it is there, nobody else settles the project; when it goes,
+/// whoever waited for it looks again.
+#[derive(Debug)]
+pub(crate) struct Turn {
+    payer: Arc<Payer>,
+    waiting: Vec<Waiting>,
+    pub(crate) entries: Vec<Entry>,
+}
 
-    async fn settle(
-        &self,
-        project: &ProjectId,
-        period: Period,
-        rights: &Rights,
-        report: &Report,
-        ask: Ask<'_>,
-        now: Now,
-    ) -> Result<Terms, StoreError> {
-        let settled = timeout(PATIENCE, async {
-            for _ in 0..RACES {
-                let seen = self.store.account(project, period).await?;
-                let account =
-                    seen.clone().unwrap_or_else(|| Account::open(project.clone(), period, rights.credits_per_month));
-                let (next, terms) = account.settle(&self.sidecar, report, ask, &rights.rules, now.at);
-                if terms.is_repeat {
-                    return Ok(terms);
-                }
-                match self.store.put_account(seen.as_ref(), &next).await? {
-                    Written::Done => return Ok(terms),
-                    Written::Lost => self.metrics.note_store("account", CallOutcome::lost),
+impl Turn {
+    /// Hands the answers to its purses, in the order of its entries, and says whose turn it was.
+    pub(crate) fn settled(mut self, answers: Vec<Result<Terms, StoreError>>, now: Now) -> Arc<Payer> {
+        let at = now.nanos();
+        {
+            let mut held = self.payer.held();
+            // A month may have ended meanwhile.
+            let Held { purse: current, closed, .. } = &mut *held;
+            for (entry, answer) in self.entries.iter().zip(answers) {
+                let purses = current.iter_mut().chain(closed.iter_mut());
+                for (_, purse) in purses.filter(|(period, _)| *period == entry.period) {
+                    match &answer {
+                        Ok(terms) => purse.settled(terms, at),
+                        Err(_) => purse.unreachable(at),
+                    }
                 }
             }
-            Err(StoreError::Unavailable { place: "of credits".to_owned(), why: "others were always faster".to_owned() })
-        });
-        let settled = settled.await.unwrap_or_else(|_| {
-            Err(StoreError::Unavailable { place: "of credits".to_owned(), why: "no answer in time".to_owned() })
-        });
-        match &settled {
-            Ok(_) => self.metrics.note_store("account", CallOutcome::ok),
-            Err(error) => {
-                self.metrics.note_store("account", CallOutcome::failed);
-                warn!(%project, %error, "credits cannot be settled");
-            }
+            closed.retain(|(_, purse)| !purse.is_settled());
         }
-        settled
+        for waiting in self.waiting.drain(..) {
+            // It may have given up.
+            let _ = waiting.settled.send(());
+        }
+        Arc::clone(&self.payer)
+    }
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        self.payer.is_settling.store(false, Ordering::Release);
+    }
+}
+
+impl Entry {
+    fn new(project: &ProjectId, period: Period, rights: &Arc<Rights>, report: Report, ask: Ask<'_>) -> Self {
+        Self {
+            project: project.clone(),
+            period,
+            rights: Arc::clone(rights),
+            report,
+            waiting: ask.waiting.to_vec(),
+            recent: ask.recent,
+            live: ask.live,
+        }
     }
 }

@@ -13,11 +13,11 @@ use std::collections::BTreeMap;
 use std::io;
 use std::path::PathBuf;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use nodeweir_domain::gate::account::Period;
-use nodeweir_domain::gate::usage::{LogCursor, UsageCounts, UsageKey, UsageRow};
+use nodeweir_domain::gate::usage::{Ahead, LogCursor, UsageCounts, UsageKey, UsageRow};
 use nodeweir_domain::name::{LogName, ProjectId};
 use nodeweir_store::{GateStore, Kept, StoreError, USAGE_ROWS, Written};
 use tracing::{error, warn};
@@ -25,7 +25,7 @@ use tracing::{error, warn};
 use crate::metrics::{CallOutcome, Metrics};
 use files::Piece;
 use line::Line;
-use reader::Reader;
+use reader::{Reader, Wanted};
 
 /// How often the log is looked at. nginx holds lines back for up to a second.
 pub(crate) const LOOK: Duration = Duration::from_millis(500);
@@ -34,14 +34,39 @@ pub(crate) const LOOK: Duration = Duration::from_millis(500);
 /// let a turn of milliseconds end, for which requests would wait.
 const TURN: usize = 32;
 
+/// Rows that are written together, in several steps: with few, lines of many projects would be a write each; with many, a
+/// crash in between means much to read again.
+const ROWS: usize = 20 * USAGE_ROWS;
+
+/// How often usage is written at least while there is some.
+#[derive(Debug, Clone, Copy)]
+struct Pace {
+    /// What was used.
+    rows: Duration,
+    /// What was used, when something of it is to be given back, which clients wait for.
+    refunds: Duration,
+}
+
+impl Pace {
+    /// Where writes cost nothing.
+    const AT_ONCE: Self = Self { rows: Duration::ZERO, refunds: Duration::ZERO };
+    /// Where each is paid for. A row is written once a minute then, because it is about a minute.
+    const SPARING: Self = Self { rows: Duration::from_secs(60), refunds: Duration::from_secs(5) };
+}
+
 /// Reads the log.
 pub(crate) struct Usage {
     reader: Reader,
     log: LogName,
+    pace: Pace,
     /// Up to where the store has counted.
     cursor: Cursor,
-    /// What was read behind the cursor and is still to be counted.
+    /// Lines behind the cursor that are not written yet.
+    batch: Option<Batch>,
+    /// What was read behind those.
     rest: Option<Piece>,
+    /// When something was written last.
+    written: Instant,
 }
 
 /// Where the store has the reading.
@@ -53,61 +78,127 @@ enum Cursor {
     Read(Option<LogCursor>),
 }
 
+/// Lines that were read, folded.
+#[derive(Debug, Default)]
+struct Batch {
+    folded: Folded,
+    /// Where they begin.
+    from: LogCursor,
+    /// Where they end.
+    upto: LogCursor,
+}
+
 /// What nodes failed and clients shall not pay: credits by project and period.
 pub(crate) type Refunds = BTreeMap<(ProjectId, Period), u64>;
 
 impl Usage {
-    /// Follows the log in `folder`, whose name must be the same after a restart. Errs if the system gives no thread.
-    pub(crate) fn new(folder: PathBuf, log: LogName) -> io::Result<Self> {
-        Ok(Self { reader: Reader::start(folder)?, log, cursor: Cursor::Unread, rest: None })
+    /// Follows the log in `folder`, whose name must be the same after a restart. `is_paid` says that the store takes money
+    /// for each write. Errs if the system gives no thread.
+    pub(crate) fn new(folder: PathBuf, log: LogName, is_paid: bool) -> io::Result<Self> {
+        let pace = if is_paid { Pace::SPARING } else { Pace::AT_ONCE };
+        let (reader, cursor, written) = (Reader::start(folder)?, Cursor::Unread, Instant::now());
+        Ok(Self { reader, log, pace, cursor, batch: None, rest: None, written })
     }
 
-    /// Counts what was written since the last time, at most a few MiB of it. Says what is to be given back, and whether
-    /// there is more.
+    /// Counts what was written since the last time, at most a few MiB of it, and writes it down if it is time to, or
+    /// `at_once`. Says what is to be given back, and whether there is more.
+    ///
+    /// After any failure it is read again from where the store has it. That is also what a successor does after a crash.
     pub(crate) async fn count<S: GateStore>(
         &mut self,
         store: &S,
         metrics: &Metrics,
+        at_once: bool,
     ) -> Result<(Refunds, bool), StoreError> {
+        let nothing = || Ok((Refunds::new(), false));
         let seen = match self.cursor {
             Cursor::Read(seen) => seen,
-            Cursor::Unread => store.log_cursor(&self.log).await?,
+            Cursor::Unread => {
+                (self.batch, self.rest) = (None, None);
+                store.log_cursor(&self.log).await?
+            }
         };
-        self.cursor = Cursor::Read(seen);
-        let Taken { folded, cursor, rest, behind } = match self.reader.take(seen, self.rest.take()).await {
-            Ok(Some(taken)) => taken,
-            Ok(None) => return Ok((Refunds::new(), false)),
+        let goal = seen.and_then(|seen| seen.ahead).map(|ahead| LogCursor::at(ahead.file, ahead.offset));
+        let before = self.batch.take();
+        let after = before.as_ref().map(|batch| batch.upto).or(seen);
+        let (folded, from) = before.map_or((Folded::default(), None), |batch| (batch.folded, Some(batch.from)));
+        // Until all is well, the next one begins anew.
+        self.cursor = Cursor::Unread;
+        let taken = self.reader.take(Wanted { after, goal, counted: seen, rest: self.rest.take(), folded }).await;
+        let Taken { folded, first, upto, rest, behind, is_whole } = match taken {
+            Ok(taken) => taken,
             Err(error) => {
                 warn!(%error, "the access log cannot be read; usage is counted later");
-                return Ok((Refunds::new(), false));
+                return nothing();
             }
         };
-        let rows: Vec<UsageRow> = folded.rows.into_iter().map(|(of, counts)| UsageRow { of, counts }).collect();
-        match store.record_usage(&self.log, seen, cursor, &rows).await {
-            Ok(Written::Done) => metrics.note_store("record_usage", CallOutcome::ok),
-            Ok(Written::Lost) => {
-                // Another process counts under this name; where it stands is read anew.
-                metrics.note_store("record_usage", CallOutcome::lost);
-                error!(log = %self.log, "somebody else counts the same access log");
-                self.cursor = Cursor::Unread;
-                return Ok((Refunds::new(), false));
-            }
-            Err(error) => {
-                // It may have been written all the same.
-                metrics.note_store("record_usage", CallOutcome::failed);
-                self.cursor = Cursor::Unread;
-                return Err(error);
-            }
-        }
-        self.cursor = Cursor::Read(Some(cursor));
-        metrics.lines.inc_by(folded.lines);
-        metrics.bad_lines.inc_by(folded.bad);
         metrics.behind.set(i64::try_from(behind).unwrap_or(i64::MAX));
         self.rest = rest;
+        let (Some(from), Some(upto)) = (from.or(seen).or(first), upto) else {
+            self.cursor = Cursor::Read(seen);
+            return nothing();
+        };
+        let batch = Batch { folded, from: LogCursor::at(from.file, from.offset), upto };
+        if goal.is_some() && !is_whole {
+            // Somebody has deleted lines that are being written; what is there of them is all that can be.
+            error!(log = %self.log, "lines of the access log are gone before they were counted");
+        } else if batch.folded.is_empty() {
+            self.cursor = Cursor::Read(seen);
+            return nothing();
+        }
+        let age = self.written.elapsed();
+        let is_time = age >= self.pace.rows || (!batch.folded.refunds.is_empty() && age >= self.pace.refunds);
+        if !(at_once || is_time || is_whole) {
+            self.cursor = Cursor::Read(seen);
+            self.batch = Some(batch);
+            return nothing();
+        }
+        let Some(refunds) = self.write(store, metrics, seen, batch).await? else { return nothing() };
+        Ok((refunds, behind > 0))
+    }
+
+    /// Writes a batch, or what is left of it. Nothing if somebody else counts.
+    async fn write<S: GateStore>(
+        &mut self,
+        store: &S,
+        metrics: &Metrics,
+        mut seen: Option<LogCursor>,
+        batch: Batch,
+    ) -> Result<Option<Refunds>, StoreError> {
+        let Batch { folded, from, upto } = batch;
+        let rows: Vec<UsageRow> = folded.rows.into_iter().map(|(of, counts)| UsageRow { of, counts }).collect();
+        let written = seen.and_then(|seen| seen.ahead).map_or(0, |ahead| ahead.rows);
+        let mut written = usize::try_from(written).unwrap_or(usize::MAX).min(rows.len());
+        loop {
+            let end = rows.len().min(written + USAGE_ROWS);
+            let ahead = Ahead { file: upto.file, offset: upto.offset, rows: end as u64 };
+            let now = if end == rows.len() { upto } else { LogCursor { ahead: Some(ahead), ..from } };
+            match store.record_usage(&self.log, seen, now, &rows[written..end]).await {
+                Ok(Written::Done) => metrics.note_store("record_usage", CallOutcome::ok),
+                Ok(Written::Lost) => {
+                    // Another process counts under this name.
+                    metrics.note_store("record_usage", CallOutcome::lost);
+                    error!(log = %self.log, "somebody else counts the same access log");
+                    return Ok(None);
+                }
+                Err(error) => {
+                    // It may have been written all the same.
+                    metrics.note_store("record_usage", CallOutcome::failed);
+                    return Err(error);
+                }
+            }
+            (seen, written) = (Some(now), end);
+            if end == rows.len() {
+                break;
+            }
+        }
+        (self.cursor, self.written) = (Cursor::Read(seen), Instant::now());
+        metrics.lines.inc_by(folded.lines);
+        metrics.bad_lines.inc_by(folded.bad);
         if folded.bad > 0 {
             warn!(lines = folded.bad, "lines of the access log could not be read and are not counted");
         }
-        Ok((folded.refunds, behind > 0))
+        Ok(Some(folded.refunds))
     }
 }
 
@@ -122,26 +213,39 @@ pub(crate) async fn fold<S: GateStore>(store: &S, now: Timestamp) {
     }
 }
 
-/// As many lines as one write takes.
+/// What was read and folded.
+#[derive(Debug)]
 struct Taken {
     folded: Folded,
-    /// Behind them.
-    cursor: LogCursor,
-    /// What was read beyond them.
+    /// Where the first line that was read for it stands.
+    first: Option<LogCursor>,
+    /// Behind the last one; `None` if nothing was ever read.
+    upto: Option<LogCursor>,
+    /// What was read beyond it.
     rest: Option<Piece>,
     /// Bytes that are still to be counted.
     behind: u64,
+    /// Whether no line may be added to it any more.
+    is_whole: bool,
 }
 
-fn take(mut piece: Piece) -> Taken {
-    let mut folded = Folded::default();
+/// Adds a piece's lines, but no more than go together, and none behind `goal`.
+fn take(mut piece: Piece, before: Taken, goal: Option<LogCursor>) -> Taken {
+    let Taken { mut folded, first, .. } = before;
+    let file = piece.cursor.file;
+    let start = piece.cursor.offset.saturating_sub(piece.text.len() as u64);
+    let goal = goal.filter(|goal| goal.file == file);
+    let first = first.or(Some(LogCursor::at(file, start + piece.counted as u64)));
     let mut counted = piece.counted;
     for (index, text) in piece.text[counted..].split_inclusive(|byte| *byte == b'\n').enumerate() {
         if index % TURN == TURN - 1 {
             thread::yield_now();
         }
+        if goal.is_some_and(|goal| start + counted as u64 >= goal.offset) {
+            break;
+        }
         match Line::read(text.trim_ascii_end()) {
-            Ok(line) if folded.rows.len() + line.methods.len() > USAGE_ROWS => break,
+            Ok(line) if goal.is_none() && folded.rows.len() + line.methods.len() > ROWS => break,
             Ok(line) => folded.add(&line),
             Err(_) => folded.bad += 1,
         }
@@ -149,12 +253,13 @@ fn take(mut piece: Piece) -> Taken {
     }
     piece.counted = counted;
     let left = (piece.text.len() - counted) as u64;
-    let cursor = LogCursor { offset: piece.cursor.offset.saturating_sub(left), ..piece.cursor };
+    let upto = Some(LogCursor::at(file, start + counted as u64));
     let behind = piece.behind + left;
-    Taken { folded, cursor, rest: (left > 0).then_some(piece), behind }
+    let is_whole = left > 0 || goal.is_some_and(|goal| start + counted as u64 >= goal.offset);
+    Taken { folded, first, upto, rest: (left > 0).then_some(piece), behind, is_whole }
 }
 
-#[derive(Default)]
+#[derive(Debug, Default)]
 struct Folded {
     rows: BTreeMap<UsageKey, UsageCounts>,
     refunds: Refunds,
@@ -163,6 +268,10 @@ struct Folded {
 }
 
 impl Folded {
+    fn is_empty(&self) -> bool {
+        self.lines == 0 && self.bad == 0
+    }
+
     fn add(&mut self, line: &Line) {
         self.lines += 1;
         let failed = line.is_upstreams_fault();

@@ -8,10 +8,11 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use nodeweir_domain::gate::account::{Account, Period};
+use nodeweir_domain::gate::census::Beat;
 use nodeweir_domain::gate::key::{Key, KeyDigest};
 use nodeweir_domain::gate::project::Project;
 use nodeweir_domain::gate::usage::{LogCursor, UsageRow};
-use nodeweir_domain::name::{LogName, ProjectId};
+use nodeweir_domain::name::{LogName, ProjectId, SidecarId};
 
 use crate::{Kept, StoreError, Written};
 
@@ -20,14 +21,24 @@ use crate::{Kept, StoreError, Written};
 /// moves the cursor there.
 pub const USAGE_ROWS: usize = 49;
 
+/// How much later than its end a lease is found by [`GateStore::lapsed_accounts`], at most. Nobody waits for that: whoever
+/// asks for the account's credits writes off what is lost of them first.
+pub const LAPSE_LAG: Duration = Duration::from_secs(600);
+
 impl Kept {
     /// Usage by the minute: long enough to look into yesterday's incident from every time zone.
     pub const USAGE_MINUTES: Duration = Duration::from_secs(48 * 3600);
     /// Usage by the day: each month can be compared with the same one a year before, to its end.
     pub const USAGE_DAYS: Duration = Duration::from_secs(400 * 24 * 3600);
+    /// Beats of sidecars that died: far longer than anybody takes them for alive.
+    pub const BEATS: Duration = Duration::from_secs(3600);
 }
 
-/// The gate's state: projects, keys, accounts, usage.
+/// What became of each of several, in the order in which they were asked for. What is wrong with one is no matter of the
+/// others.
+pub type Each<T> = Vec<Result<T, StoreError>>;
+
+/// The gate's state: projects, keys, accounts, usage, and which sidecars work on it.
 ///
 /// Every method may fail with [`StoreError`]; after a failure of a write it is unknown whether it took effect, and
 /// doing it again is safe: it is done then, or the answer is [`Written::Lost`]. What stands there and cannot be read is
@@ -36,6 +47,9 @@ impl Kept {
 pub trait GateStore: Send + Sync {
     /// A project.
     fn project(&self, id: &ProjectId) -> impl Future<Output = Result<Option<Project>, StoreError>> + Send;
+
+    /// Several projects, in few calls.
+    fn find_projects(&self, ids: &[ProjectId]) -> impl Future<Output = Each<Option<Project>>> + Send;
 
     /// All projects, by name.
     fn projects(&self) -> impl Future<Output = Result<Vec<Project>, StoreError>> + Send;
@@ -49,6 +63,9 @@ pub trait GateStore: Send + Sync {
 
     /// The key with this digest: the gate's look-up, one read by primary key.
     fn key(&self, digest: &KeyDigest) -> impl Future<Output = Result<Option<Key>, StoreError>> + Send;
+
+    /// Several keys, in few calls.
+    fn find_keys(&self, digests: &[KeyDigest]) -> impl Future<Output = Each<Option<Key>>> + Send;
 
     /// A project's keys, revoked ones too, by name; those of one name in the order in which they were made.
     fn keys(&self, project: &ProjectId) -> impl Future<Output = Result<Vec<Key>, StoreError>> + Send;
@@ -69,6 +86,9 @@ pub trait GateStore: Send + Sync {
         period: Period,
     ) -> impl Future<Output = Result<Option<Account>, StoreError>> + Send;
 
+    /// Several accounts, in few calls.
+    fn find_accounts(&self, of: &[(ProjectId, Period)]) -> impl Future<Output = Each<Option<Account>>> + Send;
+
     /// Writes an account if what is there now equals `seen` (`None`: nothing is there), leases and all.
     fn put_account(
         &self,
@@ -76,11 +96,15 @@ pub trait GateStore: Send + Sync {
         account: &Account,
     ) -> impl Future<Output = Result<Written, StoreError>> + Send;
 
+    /// The same with several pairs of what was seen and what is to be there, in few calls. Each account stands there
+    /// once, and is written or not, whatever becomes of the others.
+    fn put_accounts(&self, changes: &[(Option<Account>, Account)]) -> impl Future<Output = Each<Written>> + Send;
+
     /// A project's accounts, the newest month first.
     fn accounts(&self, project: &ProjectId) -> impl Future<Output = Result<Vec<Account>, StoreError>> + Send;
 
     /// At most `most` accounts with a lease that holds credits and ended before `ended`, of whichever month: their
-    /// holders may be dead. It may lag behind; [`Account::write_off`] decides, and [`Self::put_account`] sees to it that
+    /// holders may be dead. It may lag behind by [`LAPSE_LAG`]; [`Account::write_off`] decides, and [`Self::put_account`] sees to it that
     /// it decides about what is there.
     fn lapsed_accounts(
         &self,
@@ -120,4 +144,13 @@ pub trait GateStore: Send + Sync {
 
     /// Forgets days that have ended by `before`.
     fn forget_usage(&self, before: Timestamp) -> impl Future<Output = Result<(), StoreError>> + Send;
+
+    /// Says that a sidecar is there. Forgotten, at the earliest, after [`Kept::BEATS`].
+    fn beat(&self, beat: &Beat) -> impl Future<Output = Result<(), StoreError>> + Send;
+
+    /// The last beat of each sidecar.
+    fn beats(&self) -> impl Future<Output = Result<Vec<Beat>, StoreError>> + Send;
+
+    /// Forgets a sidecar's beat: it is no longer there.
+    fn leave(&self, sidecar: &SidecarId) -> impl Future<Output = Result<(), StoreError>> + Send;
 }

@@ -9,10 +9,10 @@ mod gate;
 pub mod sqlite;
 
 pub use fleet::{Event, FleetStore, Kept, RevisionSummary, Written};
-pub use gate::{GateStore, USAGE_ROWS};
+pub use gate::{Each, GateStore, LAPSE_LAG, USAGE_ROWS};
 
 /// Why the store could not do it.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, Clone, thiserror::Error)]
 pub enum StoreError {
     /// The store cannot be reached, or is busy for too long; the same call may work later.
     #[error("the store {place} cannot be used now: {why}")]

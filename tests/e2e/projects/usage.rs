@@ -16,7 +16,7 @@ impl Office {
     async fn record(&self, rows: &[UsageRow]) {
         let (store, log) = (self.store(), "proxy".parse().unwrap());
         let seen = store.log_cursor(&log).await.unwrap();
-        let now = LogCursor { file: 1, offset: seen.map_or(0, |seen| seen.offset) + 1 };
+        let now = LogCursor::at(1, seen.map_or(0, |seen| seen.offset) + 1);
         assert_eq!(store.record_usage(&log, seen, now, rows).await.unwrap(), Written::Done);
     }
 }

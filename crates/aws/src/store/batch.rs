@@ -1,11 +1,12 @@
 //! Many rows at once: each by itself, in any order, and without conditions.
 
+use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 
 use aws_sdk_dynamodb::types::{DeleteRequest, KeysAndAttributes, PutRequest, WriteRequest};
 use nodeweir_store::StoreError;
 
-use super::{DynamoStore, Row, busy};
+use super::{DynamoStore, Place, Row, busy, string};
 
 /// Writes that one batch may have.
 const WRITES: usize = 25;
@@ -46,6 +47,23 @@ impl DynamoStore {
             }
         }
         Ok(())
+    }
+
+    /// What stands in these places of one table, in their order.
+    pub(super) async fn get_each(&self, places: &[Place<'_>]) -> Result<Vec<Option<Row>>, StoreError> {
+        let Some(first) = places.first() else { return Ok(Vec::new()) };
+        let [partition, sort] = first.keys.map(|(name, _)| name);
+        // None may be asked for twice.
+        let asked: BTreeMap<_, _> =
+            places.iter().map(|place| (place.keys.map(|(_, value)| value), place.key())).collect();
+        let mut found = HashMap::new();
+        for row in self.get_all(first.table, asked.into_values().collect()).await? {
+            if let Some((partition, sort)) = string(&row, partition).zip(string(&row, sort)) {
+                found.insert((partition.to_owned(), sort.to_owned()), row);
+            }
+        }
+        let at = |place: &Place<'_>| place.keys.map(|(_, value)| value.to_owned());
+        Ok(places.iter().map(|place| found.get(&at(place).into()).cloned()).collect())
     }
 
     /// The rows under these keys, consistently, in any order. What is not there is left out.

@@ -8,12 +8,13 @@
 //! | `key#DIGEST` | `key` | a key | |
 //! | `keys#PROJECT` | `key#DIGEST` | that the key is this project's; never changes | no `value` |
 //! | `keys#PROJECT` | `name#NAME` | which key that is not revoked has the name | `digest`, no `value` |
-//! | `accounts#PROJECT` | month, `2026-11` | an account with its leases | `lapsing`, `lapses` while a lease holds credits |
+//! | `accounts#PROJECT` | month, `2026-11` | an account with its leases | `lapsing`, `lapses` |
 //! | `log#LOG` | `cursor` | how far a log was counted | `expires` |
+//! | `sidecar` | sidecar | that a gate is there | `expires` |
 //! | `usage` | `folded` | the time before which usage is known by the day only; a time, not JSON | |
 //!
-//! Its index `lapsing` (partition key `lapsing`, sort key `lapses`, keys only) has the accounts whose leases hold
-//! credits, by the second in which the first of these leases ends. `lapsing` is one of eight shards, by project.
+//! Its index `lapsing` (partition key `lapsing`, sort key `lapses`, keys only) has the accounts, by a moment at which all
+//! their leases that hold credits will have ended; `never` if none does. `lapsing` is one of eight shards, by project.
 //!
 //! Table `usage`, partition key `project`, sort key `row`. What a row is about stands in its key; `requests`, `calls`,
 //! `credits`, `milliseconds`, `bytes_in` and `bytes_out` are numbers that writers add to.
@@ -29,6 +30,7 @@
 //! All reads are consistent but those of an index, whose rows are then read or written by their own keys.
 
 mod accounts;
+mod beats;
 mod fold;
 mod keys;
 mod projects;
@@ -36,11 +38,12 @@ mod usage;
 
 use jiff::Timestamp;
 use nodeweir_domain::gate::account::{Account, Period};
+use nodeweir_domain::gate::census::Beat;
 use nodeweir_domain::gate::key::{Key, KeyDigest};
 use nodeweir_domain::gate::project::Project;
 use nodeweir_domain::gate::usage::{LogCursor, UsageRow, day};
-use nodeweir_domain::name::{LogName, ProjectId};
-use nodeweir_store::{GateStore, StoreError, USAGE_ROWS, Written};
+use nodeweir_domain::name::{LogName, ProjectId, SidecarId};
+use nodeweir_store::{Each, GateStore, StoreError, USAGE_ROWS, Written};
 use serde::Serialize;
 
 use super::{DynamoStore, Place, Row, to_text};
@@ -54,6 +57,10 @@ impl GateStore for DynamoStore {
         projects::find(self, id).await
     }
 
+    async fn find_projects(&self, ids: &[ProjectId]) -> Each<Option<Project>> {
+        projects::find_each(self, ids).await
+    }
+
     async fn projects(&self) -> Result<Vec<Project>, StoreError> {
         projects::all(self).await
     }
@@ -64,6 +71,10 @@ impl GateStore for DynamoStore {
 
     async fn key(&self, digest: &KeyDigest) -> Result<Option<Key>, StoreError> {
         keys::find(self, digest).await
+    }
+
+    async fn find_keys(&self, digests: &[KeyDigest]) -> Each<Option<Key>> {
+        keys::find_each(self, digests).await
     }
 
     async fn keys(&self, project: &ProjectId) -> Result<Vec<Key>, StoreError> {
@@ -82,8 +93,16 @@ impl GateStore for DynamoStore {
         accounts::find(self, project, period).await
     }
 
+    async fn find_accounts(&self, of: &[(ProjectId, Period)]) -> Each<Option<Account>> {
+        accounts::find_each(self, of).await
+    }
+
     async fn put_account(&self, seen: Option<&Account>, account: &Account) -> Result<Written, StoreError> {
         accounts::put(self, seen, account).await
+    }
+
+    async fn put_accounts(&self, changes: &[(Option<Account>, Account)]) -> Each<Written> {
+        accounts::put_each(self, changes).await
     }
 
     async fn accounts(&self, project: &ProjectId) -> Result<Vec<Account>, StoreError> {
@@ -122,6 +141,18 @@ impl GateStore for DynamoStore {
     async fn forget_usage(&self, before: Timestamp) -> Result<(), StoreError> {
         fold::forget(self, day(before)).await
     }
+
+    async fn beat(&self, beat: &Beat) -> Result<(), StoreError> {
+        beats::put(self, beat).await
+    }
+
+    async fn beats(&self) -> Result<Vec<Beat>, StoreError> {
+        beats::all(self).await
+    }
+
+    async fn leave(&self, sidecar: &SidecarId) -> Result<(), StoreError> {
+        beats::remove(self, sidecar).await
+    }
 }
 
 impl DynamoStore {
@@ -143,6 +174,18 @@ impl DynamoStore {
             return Ok(Written::Lost);
         }
         self.swap(place, before.as_ref(), Some(row)).await
+    }
+
+    /// What each of these rows means.
+    async fn find_each<T>(
+        &self,
+        places: &[Place<'_>],
+        read: impl Fn(&Row) -> Result<T, StoreError>,
+    ) -> Each<Option<T>> {
+        match self.get_each(places).await {
+            Ok(rows) => rows.into_iter().map(|row| row.as_ref().map(&read).transpose()).collect(),
+            Err(error) => places.iter().map(|_| Err(error.clone())).collect(),
+        }
     }
 
     fn unreadable(table: &str, what: &'static str, why: String) -> StoreError {

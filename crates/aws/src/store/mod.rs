@@ -10,9 +10,11 @@ mod expression;
 mod fleet;
 mod gate;
 mod query;
+mod statement;
 mod transaction;
 
 use std::collections::HashMap;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use aws_config::SdkConfig;
 use aws_sdk_dynamodb::Client;
@@ -97,6 +99,12 @@ fn parse<T: DeserializeOwned>(row: &Row) -> Result<T, String> {
 
 fn string<'a>(row: &'a Row, name: &str) -> Option<&'a str> {
     row.get(name)?.as_s().ok().map(String::as_str)
+}
+
+/// The time after which a row may go by itself, from now on.
+fn expiry(kept: Duration) -> AttributeValue {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    AttributeValue::N((now + kept).as_secs().to_string())
 }
 
 /// A number as a sort key, in the order of numbers.

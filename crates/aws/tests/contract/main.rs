@@ -4,6 +4,8 @@
 
 #[path = "../../../store/tests/contract/cases/accounts.rs"]
 mod accounts;
+#[path = "../../../store/tests/contract/cases/beats.rs"]
+mod beats;
 #[path = "../../../store/tests/contract/cases/health.rs"]
 mod health;
 #[path = "../../../store/tests/contract/cases/history.rs"]
@@ -23,7 +25,7 @@ mod suite;
 #[path = "../../../store/tests/contract/cases/usage.rs"]
 mod usage;
 mod cases {
-    pub(crate) use crate::{accounts, health, history, items, keys, pin, projects, usage};
+    pub(crate) use crate::{accounts, beats, health, history, items, keys, pin, projects, usage};
 }
 mod emulator;
 mod gate;

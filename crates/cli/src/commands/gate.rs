@@ -13,9 +13,10 @@ pub(crate) async fn run(context: &Context) -> Result<Outcome> {
     if !context.config.gate.enabled {
         bail!("the gate is switched off in {}", context.file.display());
     }
-    let process = Process { config: Arc::new(context.config.clone()), state: context.state.clone() };
+    let config = Arc::new(context.config.clone());
+    let process = Process { config, state: context.state.clone(), is_shared: false };
     // The process works elsewhere than where it was started.
     let context = Context { state: std::path::absolute(&context.state)?, ..context.clone() };
-    process.run(|| context.store()).await?;
+    process.run(async || context.store()).await?;
     Ok(Outcome::Fine)
 }

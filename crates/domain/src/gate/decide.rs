@@ -4,6 +4,7 @@
 //! first, spend last: [`permit`] spends nothing, and [`spend`] takes rate and credits only if both are there.
 
 use std::net::{IpAddr, Ipv4Addr};
+use std::num::NonZeroU32;
 
 use jiff::Timestamp;
 
@@ -180,9 +181,16 @@ pub enum Held {
     Closed,
 }
 
-/// Takes what the request needs of rate and credits, or nothing at all.
-pub fn spend(permit: &Permit, bucket: &mut Bucket, purse: &mut Purse, now: Nanos) -> Result<Passed, Held> {
-    let level = match bucket.look(permit.quota, permit.calls, now) {
+/// Takes what the request needs of rate and credits, or nothing at all. `bucket` is that of one of `live` sidecars.
+pub fn spend(
+    permit: &Permit,
+    live: NonZeroU32,
+    bucket: &mut Bucket,
+    purse: &mut Purse,
+    now: Nanos,
+) -> Result<Passed, Held> {
+    let tokens = permit.quota.tokens(permit.calls, live);
+    let level = match bucket.look(permit.quota, tokens, now) {
         Ok(level) => level,
         Err(Limited { retry_after, current_rps, allowed_rps, level }) => {
             let backoff_seconds = u64::from(retry_after).into();
@@ -193,7 +201,7 @@ pub fn spend(permit: &Permit, bucket: &mut Bucket, purse: &mut Purse, now: Nanos
     let standing = purse.spend(permit.cost, now);
     match standing {
         Standing::Enough | Standing::Overdraft => Ok(Passed {
-            level: bucket.take(permit.quota, permit.calls, now),
+            level: bucket.take(permit.quota, tokens, now),
             credits: purse.remaining(),
             is_overdraft: standing == Standing::Overdraft,
         }),

@@ -5,6 +5,7 @@
 //! and does what it says; nothing here waits, reads a clock or keeps anything.
 
 pub mod account;
+pub mod census;
 pub mod clock;
 pub mod decide;
 pub mod key;

@@ -4,7 +4,8 @@
 //! - for each request: [`Purse::look`] while it is being decided; [`Purse::spend`] when all else allows it too, without
 //!   letting go of the purse in between. On [`Standing::TopUp`] the request waits while one settling runs, and looks
 //!   again;
-//! - settles when a request waits or [`Purse::needs_settling`] says so, never twice at a time: takes
+//! - settles when a request waits or [`Purse::needs_settling`] says so, with all of which [`Purse::may_settle`] says it, never
+//!   one twice at a time: takes
 //!   [`Purse::report`], has the account settle it, and hands the answer to [`Purse::settled`], or says
 //!   [`Purse::unreachable`] when there was none. A report without an answer is sent again, the same;
 //! - when the month has ended by its clock, or it stops: [`Purse::close`], and settles until [`Purse::is_settled`].
@@ -24,6 +25,9 @@ pub use recent::{RECENT, Recent};
 
 /// When the next report is due. Spending is to be known within 5 s; this leaves half a second to notice and to write.
 pub const REPORT_EVERY: Duration = Duration::from_millis(4500);
+
+/// From so long after a report on, another one is made when others are: what a ledger is told together costs one call.
+pub const TOGETHER: Duration = Duration::from_millis(3500);
 
 /// Without spending for this long, the lease is given back: nobody is to be refused for want of credits that have lain
 /// idle elsewhere for 5 s. This too leaves half a second to notice and to write.
@@ -198,6 +202,11 @@ impl Purse {
             self.held < heard.amount / 2 && heard.amount.min(heard.left) > 0 && heard.size > self.held
         });
         self.is_closed || self.pending.is_some() || is_low || self.is_idle(now) || now.is_past(self.sent, REPORT_EVERY)
+    }
+
+    /// Whether to settle now rather than soon, because others are settled now.
+    pub fn may_settle(&self, now: Nanos) -> bool {
+        self.needs_settling(now) || (self.away.is_none() && !self.is_settled() && now.is_past(self.sent, TOGETHER))
     }
 
     /// What to send to the ledger: the report that still waits for an answer, or a new one. `waiting` are the costs of

@@ -41,6 +41,16 @@ impl Quota {
     pub fn of(per_second: NonZeroU32) -> Self {
         Self { per_second, burst: per_second.saturating_add(per_second.get()) }
     }
+
+    /// What `calls` take of the bucket of one of `live` sidecars.
+    ///
+    /// Each sidecar has a bucket of the whole size, from which a call takes as many tokens as there are sidecars. So each
+    /// admits an equal share of rate and burst, nothing is lost by rounding, a change of their number needs no change of
+    /// buckets, and clients are told what all have left if the others are asked as much. No share is below one call per
+    /// second.
+    pub fn tokens(self, calls: u32, live: NonZeroU32) -> u32 {
+        calls.saturating_mul(live.min(self.per_second).get())
+    }
 }
 
 /// What is left of a quota, as clients are told.

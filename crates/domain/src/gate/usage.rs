@@ -97,6 +97,28 @@ pub struct LogCursor {
     pub file: u64,
     /// Bytes of it that were counted.
     pub offset: u64,
+    /// What is being written of the lines after that.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ahead: Option<Ahead>,
+}
+
+/// Lines whose rows are more than one write takes. They are written in several steps, in the order of their [`UsageKey`]s;
+/// whoever goes on after a crash reads the same lines, which give the same rows, and leaves out those that were written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Ahead {
+    /// Where these lines end: the file.
+    pub file: u64,
+    /// And the byte in it.
+    pub offset: u64,
+    /// How many of their rows were written.
+    pub rows: u64,
+}
+
+impl LogCursor {
+    /// All before this byte was counted, and nothing behind it.
+    pub fn at(file: u64, offset: u64) -> Self {
+        Self { file, offset, ahead: None }
+    }
 }
 
 #[cfg(test)]

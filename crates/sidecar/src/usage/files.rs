@@ -60,10 +60,15 @@ impl Files {
     }
 
     /// The next whole lines after `seen`; `None` if there are none now, or if files are renamed all the time. Renamed
-    /// files that were read to their end and have not changed for `quiet` are deleted.
-    pub(super) fn read_after(&self, seen: Option<LogCursor>, quiet: Duration) -> io::Result<Option<Piece>> {
+    /// files before that of `counted`, which have not changed for `quiet`, are deleted.
+    pub(super) fn read_after(
+        &self,
+        seen: Option<LogCursor>,
+        counted: Option<LogCursor>,
+        quiet: Duration,
+    ) -> io::Result<Option<Piece>> {
         match settled(|| open(self.names()?))? {
-            Some(parts) => next(&parts, seen, quiet),
+            Some(parts) => next(&parts, seen, counted, quiet),
             None => Ok(None),
         }
     }
@@ -128,7 +133,16 @@ fn settled(mut list: impl FnMut() -> io::Result<Option<Vec<Part>>>) -> io::Resul
 }
 
 /// The next whole lines after `seen` of `parts`, which are all that there are.
-fn next(parts: &[Part], seen: Option<LogCursor>, quiet: Duration) -> io::Result<Option<Piece>> {
+fn next(
+    parts: &[Part],
+    seen: Option<LogCursor>,
+    counted: Option<LogCursor>,
+    quiet: Duration,
+) -> io::Result<Option<Piece>> {
+    let is_counted = |index: usize| {
+        let at = counted.and_then(|counted| parts.iter().position(|part| part.file == counted.file));
+        at.is_some_and(|at| index < at)
+    };
     // Files before the one that the cursor names were read. If it names none of these, that one was deleted unread,
     // and so was all before it: whoever bounds the log starts with the oldest.
     let at = seen.and_then(|seen| parts.iter().position(|part| part.file == seen.file));
@@ -137,8 +151,10 @@ fn next(parts: &[Part], seen: Option<LogCursor>, quiet: Duration) -> io::Result<
         _ => 0,
     };
     for (index, part) in parts.iter().enumerate() {
-        if at.is_some_and(|at| index < at) {
+        if is_counted(index) {
             remove_if_quiet(part, quiet)?;
+        }
+        if at.is_some_and(|at| index < at) {
             continue;
         }
         // What somebody cut short is read from its start: nginx only ever appends.
@@ -154,7 +170,7 @@ fn next(parts: &[Part], seen: Option<LogCursor>, quiet: Duration) -> io::Result<
         }
         let end = start + text.len() as u64;
         let behind = parts[index..].iter().map(|part| part.length).sum::<u64>() - end;
-        return Ok(Some(Piece { text, counted: 0, cursor: LogCursor { file: part.file, offset: end }, behind }));
+        return Ok(Some(Piece { text, counted: 0, cursor: LogCursor::at(part.file, end), behind }));
     }
     Ok(None)
 }

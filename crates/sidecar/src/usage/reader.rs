@@ -11,7 +11,7 @@ use tokio::sync::{mpsc, oneshot};
 use tracing::warn;
 
 use super::files::{Files, Piece};
-use super::{Taken, take};
+use super::{Folded, Taken, take};
 
 /// A renamed file is deleted when it has not grown for so long: the last worker has opened the new one by then.
 const QUIET: Duration = Duration::from_secs(5);
@@ -20,37 +20,72 @@ const QUIET: Duration = Duration::from_secs(5);
 /// which is enough for all that such a machine answers.
 const NICE: i32 = 10;
 
-/// What to read: what is left of the last piece, or what comes after the cursor.
-type Wanted = (Option<LogCursor>, Option<Piece>);
+/// Pieces that are read for one question: a few MiB.
+const PIECES: usize = 4;
+
+/// What to read.
+#[derive(Debug)]
+pub(super) struct Wanted {
+    /// Lines after this.
+    pub(super) after: Option<LogCursor>,
+    /// And no others than up to here.
+    pub(super) goal: Option<LogCursor>,
+    /// Files before this one are needed no more.
+    pub(super) counted: Option<LogCursor>,
+    /// What is left of the last piece.
+    pub(super) rest: Option<Piece>,
+    /// What was folded before.
+    pub(super) folded: Folded,
+}
+
+type Question = (Wanted, oneshot::Sender<io::Result<Taken>>);
 
 /// A thread of a lower priority than whatever answers requests. It ends when this is dropped.
-pub(super) struct Reader(mpsc::UnboundedSender<(Wanted, oneshot::Sender<io::Result<Option<Taken>>>)>);
+pub(super) struct Reader(mpsc::UnboundedSender<Question>);
 
 impl Reader {
     /// Errs if the system gives no thread.
     pub(super) fn start(folder: PathBuf) -> io::Result<Self> {
-        let (asks, mut asked) = mpsc::unbounded_channel::<(Wanted, oneshot::Sender<_>)>();
-        let read = move || {
+        let (asks, mut asked) = mpsc::unbounded_channel::<Question>();
+        let work = move || {
             // On Linux, this is said of a thread.
             if let Err(error) = setpriority_process(None, NICE) {
                 warn!(%error, "usage is counted at the priority of requests");
             }
             let files = Files::new(folder);
-            while let Some(((seen, rest), answer)) = asked.blocking_recv() {
-                let piece = if rest.is_some() { Ok(rest) } else { files.read_after(seen, QUIET) };
+            while let Some((wanted, answer)) = asked.blocking_recv() {
                 // Whoever asked may have stopped.
-                let _ = answer.send(piece.map(|piece| piece.map(take)));
+                let _ = answer.send(read(&files, wanted));
             }
         };
-        thread::Builder::new().name("usage".to_owned()).spawn(read)?;
+        thread::Builder::new().name("usage".to_owned()).spawn(work)?;
         Ok(Self(asks))
     }
 
-    /// As many of the next lines as one write takes; `None` if there are none.
-    pub(super) async fn take(&self, seen: Option<LogCursor>, rest: Option<Piece>) -> io::Result<Option<Taken>> {
+    /// Folds the next lines, as many as there are and as go together.
+    pub(super) async fn take(&self, wanted: Wanted) -> io::Result<Taken> {
         let (answer, answered) = oneshot::channel();
         let ended = || io::Error::other("the thread that reads it has ended");
-        self.0.send(((seen, rest), answer)).map_err(|_| ended())?;
+        self.0.send((wanted, answer)).map_err(|_| ended())?;
         answered.await.map_err(|_| ended())?
     }
+}
+
+fn read(files: &Files, wanted: Wanted) -> io::Result<Taken> {
+    let Wanted { after, goal, counted, mut rest, folded } = wanted;
+    let mut taken = Taken { folded, first: None, upto: after, rest: None, behind: 0, is_whole: false };
+    for _ in 0..PIECES {
+        let piece = match rest.take() {
+            Some(piece) => piece,
+            None => match files.read_after(taken.upto, counted, QUIET)? {
+                Some(piece) => piece,
+                None => break,
+            },
+        };
+        taken = take(piece, taken, goal);
+        if taken.is_whole {
+            break;
+        }
+    }
+    Ok(taken)
 }

@@ -11,8 +11,13 @@ fn line(project: &str, methods: &str, cost: u64, status: u16) -> String {
 }
 
 fn piece(text: &str) -> Piece {
-    let cursor = LogCursor { file: 7, offset: 1000 + text.len() as u64 };
+    let cursor = LogCursor::at(7, 1000 + text.len() as u64);
     Piece { text: text.as_bytes().to_vec(), counted: 0, cursor, behind: 50 }
+}
+
+fn taken(piece: Piece) -> Taken {
+    let nothing = Taken { folded: Folded::default(), first: None, upto: None, rest: None, behind: 0, is_whole: false };
+    take(piece, nothing, None)
 }
 
 /// Calls, requests and credits of each row, by method and status.
@@ -24,7 +29,7 @@ fn rows(folded: &Folded) -> Vec<(&str, u16, [u64; 3])> {
 #[test]
 fn a_batch_is_one_request_of_what_it_called_most() {
     let text = line("shop", "eth_getLogs:1:5,eth_call:3:3", 8, 200) + &line("shop", "eth_call:1:1", 1, 200);
-    let taken = take(piece(&text));
+    let taken = taken(piece(&text));
     assert_eq!(rows(&taken.folded), [("eth_call", 200, [4, 2, 4]), ("eth_getLogs", 200, [1, 0, 5])]);
     assert_eq!((taken.folded.lines, taken.folded.bad, taken.folded.refunds.len()), (2, 0, 0));
 }
@@ -32,7 +37,7 @@ fn a_batch_is_one_request_of_what_it_called_most() {
 #[test]
 fn what_no_node_answered_costs_nothing_and_is_given_back() {
     let text: String = [502, 503, 504, 500].map(|status| line("shop", "eth_call:2:2", 2, status)).concat();
-    let taken = take(piece(&text));
+    let taken = taken(piece(&text));
     let credits: Vec<_> = rows(&taken.folded).iter().map(|(_, status, [_, _, credits])| (*status, *credits)).collect();
     assert_eq!(credits, [(500, 2), (502, 0), (503, 0), (504, 0)]);
     let given_back: Vec<_> = taken.folded.refunds.values().collect();
@@ -42,21 +47,40 @@ fn what_no_node_answered_costs_nothing_and_is_given_back() {
 #[test]
 fn lines_that_cannot_be_read_are_passed_over_and_told() {
     let text = format!("no line\n{}{{}}\n", line("shop", "eth_call:1:1", 1, 200));
-    let taken = take(piece(&text));
+    let taken = taken(piece(&text));
     assert_eq!((taken.folded.lines, taken.folded.bad), (1, 2));
-    assert_eq!((taken.cursor.offset, taken.behind), (1000 + text.len() as u64, 50));
+    assert_eq!((taken.upto, taken.behind), (Some(LogCursor::at(7, 1000 + text.len() as u64)), 50));
 }
 
 #[test]
-fn what_is_more_than_one_write_takes_is_left_for_the_next() {
-    let projects = USAGE_ROWS + 3;
+fn what_is_more_than_goes_together_is_left_for_the_next() {
+    let projects = ROWS + 3;
     let text: String = (0..projects).map(|index| line(&format!("shop-{index:04}"), "eth_call:1:1", 1, 200)).collect();
-    let first = take(piece(&text));
-    assert_eq!((first.folded.rows.len(), first.folded.lines), (USAGE_ROWS, USAGE_ROWS as u64));
+    let first = taken(piece(&text));
+    assert_eq!((first.folded.rows.len(), first.folded.lines, first.is_whole), (ROWS, ROWS as u64, true));
     let rest = first.rest.unwrap();
-    let left = (text.len() / projects * 3) as u64;
-    assert_eq!((first.behind, first.cursor.offset), (50 + left, 1000 + text.len() as u64 - left));
-    let second = take(rest);
+    let (all, left) = (text.len() as u64, (text.len() / projects * 3) as u64);
+    assert_eq!((first.behind, first.first), (50 + left, Some(LogCursor::at(7, 1000))));
+    assert_eq!(first.upto, Some(LogCursor::at(7, 1000 + all - left)));
+    let second = taken(rest);
     assert_eq!((second.folded.rows.len(), second.behind, second.rest.is_none()), (3, 50, true));
-    assert_eq!(second.cursor.offset, 1000 + text.len() as u64);
+    assert_eq!((second.first, second.upto), (first.upto, Some(LogCursor::at(7, 1000 + all))));
+    assert!(!second.is_whole);
+}
+
+#[test]
+fn what_was_begun_is_read_again_to_its_end_and_no_further() {
+    let lines = [1, 2, 3].map(|index| line(&format!("shop-{index}"), "eth_call:1:1", 1, 200));
+    let goal = LogCursor::at(7, 1000 + (lines[0].len() + lines[1].len()) as u64);
+    let nothing =
+        || Taken { folded: Folded::default(), first: None, upto: None, rest: None, behind: 0, is_whole: false };
+    let again = take(piece(&lines.concat()), nothing(), Some(goal));
+    assert_eq!((again.folded.rows.len(), again.upto, again.is_whole), (2, Some(goal), true));
+    assert!(again.rest.is_some());
+    // Its end is where the file ended then.
+    let end = take(piece(&lines[..2].concat()), nothing(), Some(goal));
+    assert_eq!((end.folded.rows.len(), end.upto, end.is_whole, end.rest.is_none()), (2, Some(goal), true, true));
+    // It goes on in another file.
+    let other = take(piece(&lines.concat()), nothing(), Some(LogCursor::at(8, 1)));
+    assert_eq!((other.folded.rows.len(), other.is_whole), (3, false));
 }

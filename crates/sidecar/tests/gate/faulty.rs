@@ -6,12 +6,13 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use nodeweir_domain::gate::account::{Account, Period};
+use nodeweir_domain::gate::census::Beat;
 use nodeweir_domain::gate::key::{Key, KeyDigest};
 use nodeweir_domain::gate::project::Project;
 use nodeweir_domain::gate::usage::{LogCursor, UsageRow};
-use nodeweir_domain::name::{LogName, ProjectId};
+use nodeweir_domain::name::{LogName, ProjectId, SidecarId};
 use nodeweir_store::sqlite::SqliteStore;
-use nodeweir_store::{GateStore, StoreError, Written};
+use nodeweir_store::{Each, GateStore, StoreError, Written};
 
 #[derive(Debug, Default)]
 struct Orders {
@@ -59,6 +60,21 @@ impl Faulty {
     }
 }
 
+/// Each method that tells of many lets its call pass, or fails all.
+macro_rules! forward_each {
+    ($($name:ident($argument:ident: $type:ty) -> $answer:ty;)*) => {
+        $(async fn $name(&self, $argument: $type) -> Each<$answer> {
+            if stringify!($name) == "find_keys" {
+                self.orders.keys.fetch_add(1, Ordering::SeqCst);
+            }
+            match self.pass().await {
+                Ok(()) => self.inner.$name($argument).await,
+                Err(error) => $argument.iter().map(|_| Err(error.clone())).collect(),
+            }
+        })*
+    };
+}
+
 /// Each method lets its call pass, or not.
 macro_rules! forward {
     ($($name:ident($($argument:ident: $type:ty),*) -> $answer:ty;)*) => {
@@ -70,6 +86,12 @@ macro_rules! forward {
                 self.pass().await?;
                 self.inner.$name($($argument),*).await
             })*
+            forward_each! {
+                find_projects(ids: &[ProjectId]) -> Option<Project>;
+                find_keys(digests: &[KeyDigest]) -> Option<Key>;
+                find_accounts(of: &[(ProjectId, Period)]) -> Option<Account>;
+                put_accounts(changes: &[(Option<Account>, Account)]) -> Written;
+            }
         }
     };
 }
@@ -91,6 +113,9 @@ forward! {
     usage(project: &ProjectId, from: Timestamp, to: Timestamp) -> Vec<UsageRow>;
     fold_usage(before: Timestamp) -> u64;
     forget_usage(before: Timestamp) -> ();
+    beat(beat: &Beat) -> ();
+    beats() -> Vec<Beat>;
+    leave(sidecar: &SidecarId) -> ();
 }
 
 impl Faulty {

@@ -78,6 +78,7 @@ impl Rig {
             sidecar: "one".parse().unwrap(),
             log_name: "local".parse().unwrap(),
             ages,
+            is_shared: false,
         };
         let (stop, stopping) = watch::channel(false);
         let running = tokio::spawn(nodeweir_sidecar::run(settings, store.clone(), stopping));

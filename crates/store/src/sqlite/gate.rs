@@ -1,24 +1,32 @@
-//! [`GateStore`] over SQLite. Each condition is checked inside the writing transaction.
+//! [`GateStore`] over SQLite. Each condition is checked inside the writing transaction. What is asked for at once is looked
+//! up one after the other: on one machine that takes microseconds each.
 
 mod accounts;
+mod beats;
 mod keys;
 mod projects;
 mod usage;
 
+use futures_util::{StreamExt as _, stream};
 use jiff::Timestamp;
 use nodeweir_domain::gate::account::{Account, Period};
+use nodeweir_domain::gate::census::Beat;
 use nodeweir_domain::gate::key::{Key, KeyDigest};
 use nodeweir_domain::gate::project::Project;
 use nodeweir_domain::gate::usage::{LogCursor, UsageRow, day};
-use nodeweir_domain::name::{LogName, ProjectId};
+use nodeweir_domain::name::{LogName, ProjectId, SidecarId};
 
 use super::SqliteStore;
-use crate::{GateStore, StoreError, USAGE_ROWS, Written};
+use crate::{Each, GateStore, StoreError, USAGE_ROWS, Written};
 
 impl GateStore for SqliteStore {
     async fn project(&self, id: &ProjectId) -> Result<Option<Project>, StoreError> {
         let id = id.clone();
         self.call(move |tx| projects::find(tx, &id)).await
+    }
+
+    async fn find_projects(&self, ids: &[ProjectId]) -> Each<Option<Project>> {
+        stream::iter(ids).then(|id| self.project(id)).collect().await
     }
 
     async fn projects(&self) -> Result<Vec<Project>, StoreError> {
@@ -33,6 +41,10 @@ impl GateStore for SqliteStore {
     async fn key(&self, digest: &KeyDigest) -> Result<Option<Key>, StoreError> {
         let digest = *digest;
         self.call(move |tx| keys::find(tx, &digest)).await
+    }
+
+    async fn find_keys(&self, digests: &[KeyDigest]) -> Each<Option<Key>> {
+        stream::iter(digests).then(|digest| self.key(digest)).collect().await
     }
 
     async fn keys(&self, project: &ProjectId) -> Result<Vec<Key>, StoreError> {
@@ -55,12 +67,20 @@ impl GateStore for SqliteStore {
         self.call(move |tx| accounts::find(tx, &project, period)).await
     }
 
+    async fn find_accounts(&self, of: &[(ProjectId, Period)]) -> Each<Option<Account>> {
+        stream::iter(of).then(|(project, period)| self.account(project, *period)).collect().await
+    }
+
     async fn put_account(&self, seen: Option<&Account>, account: &Account) -> Result<Written, StoreError> {
         let (seen, account) = (seen.cloned(), account.clone());
         // What people were promised outlives the machine's power; what sidecars hold ends with it.
         let is_granting = seen.as_ref().is_none_or(|seen| seen.granted != account.granted);
         let put = move |tx: &rusqlite::Transaction<'_>| accounts::put(tx, seen.as_ref(), &account);
         if is_granting { self.write_for_good(put).await } else { self.write(put).await }
+    }
+
+    async fn put_accounts(&self, changes: &[(Option<Account>, Account)]) -> Each<Written> {
+        stream::iter(changes).then(|(seen, account)| self.put_account(seen.as_ref(), account)).collect().await
     }
 
     async fn accounts(&self, project: &ProjectId) -> Result<Vec<Account>, StoreError> {
@@ -118,5 +138,19 @@ impl GateStore for SqliteStore {
             self.write(move |tx| usage::forget(tx, &project, before)).await?;
         }
         Ok(())
+    }
+
+    async fn beat(&self, beat: &Beat) -> Result<(), StoreError> {
+        let beat = beat.clone();
+        self.write(move |tx| beats::put(tx, &beat)).await
+    }
+
+    async fn beats(&self) -> Result<Vec<Beat>, StoreError> {
+        self.call(beats::all).await
+    }
+
+    async fn leave(&self, sidecar: &SidecarId) -> Result<(), StoreError> {
+        let sidecar = sidecar.clone();
+        self.write(move |tx| beats::remove(tx, &sidecar)).await
     }
 }

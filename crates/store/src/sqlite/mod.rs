@@ -26,7 +26,7 @@ use connections::{Connections, Migrated};
 
 /// What makes each schema from the one before. A file is brought to the last one when it is opened; older programs that
 /// run meanwhile must be able to go on, so that a step only adds.
-const SCHEMAS: [&str; 2] = [include_str!("schema/1.sql"), include_str!("schema/2.sql")];
+const SCHEMAS: [&str; 3] = [include_str!("schema/1.sql"), include_str!("schema/2.sql"), include_str!("schema/3.sql")];
 
 /// The embedded store.
 #[derive(Debug, Clone)]

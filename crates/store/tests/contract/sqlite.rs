@@ -337,7 +337,7 @@ async fn one_of_several_processes() {
         }
         loop {
             let seen = store.log_cursor(&log()).await.unwrap();
-            let now = LogCursor { file: 1, offset: seen.map_or(0, |seen| seen.offset) + 1 };
+            let now = LogCursor::at(1, seen.map_or(0, |seen| seen.offset) + 1);
             if store.record_usage(&log(), seen, now, &[usage(0, "eth_call", 1)]).await.unwrap() == Written::Done {
                 break;
             }

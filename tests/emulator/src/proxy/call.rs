@@ -147,6 +147,10 @@ fn tables(body: &Value) -> Vec<String> {
             item.as_object().into_iter().flat_map(|parts| parts.values()).flat_map(|part| texts(part, &["TableName"])),
         );
     }
+    // As the store writes them: the table is the first name.
+    let statements = body["Statements"].as_array().into_iter().flatten();
+    let statements = statements.flat_map(|statement| texts(statement, &["Statement"]));
+    found.extend(statements.filter_map(|statement| Some(statement.split('"').nth(1)?.to_owned())));
     found.sort();
     found.dedup();
     found

@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 use aws_sdk_dynamodb::types::TransactWriteItem;
 use nodeweir_domain::gate::key::{Key, KeyDigest};
 use nodeweir_domain::name::ProjectId;
-use nodeweir_store::{StoreError, Written};
+use nodeweir_store::{Each, StoreError, Written};
 
 use super::super::transaction::{self, Outcome};
 use super::super::{DynamoStore, Expression, Place, Query, Row, parse, string, text, to_text};
@@ -41,6 +41,12 @@ fn read(store: &DynamoStore, row: &Row) -> Result<Key, StoreError> {
 
 pub(super) async fn find(store: &DynamoStore, digest: &KeyDigest) -> Result<Option<Key>, StoreError> {
     store.get(store.in_gate(&partition(digest), KEY)).await?.map(|row| read(store, &row)).transpose()
+}
+
+pub(super) async fn find_each(store: &DynamoStore, digests: &[KeyDigest]) -> Each<Option<Key>> {
+    let partitions: Vec<String> = digests.iter().map(partition).collect();
+    let places: Vec<_> = partitions.iter().map(|partition| store.in_gate(partition, KEY)).collect();
+    store.find_each(&places, |row| read(store, row)).await
 }
 
 pub(super) async fn of(store: &DynamoStore, project: &ProjectId) -> Result<Vec<Key>, StoreError> {

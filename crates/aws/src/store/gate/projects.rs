@@ -2,7 +2,7 @@
 
 use nodeweir_domain::gate::project::Project;
 use nodeweir_domain::name::ProjectId;
-use nodeweir_store::{StoreError, Written};
+use nodeweir_store::{Each, StoreError, Written};
 
 use super::super::{DynamoStore, Query, Row, parse, string, to_text};
 use crate::packed::pack;
@@ -18,6 +18,11 @@ fn read(store: &DynamoStore, row: &Row) -> Result<Project, StoreError> {
 
 pub(super) async fn find(store: &DynamoStore, id: &ProjectId) -> Result<Option<Project>, StoreError> {
     store.get(store.in_gate(PROJECT, id.as_str())).await?.map(|row| read(store, &row)).transpose()
+}
+
+pub(super) async fn find_each(store: &DynamoStore, ids: &[ProjectId]) -> Each<Option<Project>> {
+    let places: Vec<_> = ids.iter().map(|id| store.in_gate(PROJECT, id.as_str())).collect();
+    store.find_each(&places, |row| read(store, row)).await
 }
 
 pub(super) async fn all(store: &DynamoStore) -> Result<Vec<Project>, StoreError> {

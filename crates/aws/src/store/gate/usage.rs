@@ -10,7 +10,7 @@
 //! a sort key, which has at most 1,024 bytes; those that are counted by their name have a tenth.
 
 use std::collections::BTreeMap;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use aws_sdk_dynamodb::types::{AttributeValue, TransactWriteItem};
 use jiff::Timestamp;
@@ -19,7 +19,7 @@ use nodeweir_domain::name::{LogName, ProjectId};
 use nodeweir_store::{Kept, StoreError, Written};
 
 use super::super::transaction::{self, Outcome};
-use super::super::{DynamoStore, Expression, Place, Query, Row, busy, parse, string, text, to_text};
+use super::super::{DynamoStore, Expression, Place, Query, Row, busy, expiry, parse, string, text, to_text};
 use super::fold::folded;
 use super::shard;
 use crate::packed::pack;
@@ -109,7 +109,7 @@ pub(super) async fn record(
     let kind = cursor_partition(log);
     let place = store.in_gate(&kind, "cursor");
     let mut moved = place.row(pack(&to_text(&now)));
-    moved.insert("expires".to_owned(), seconds(since_1970() + Kept::USAGE_MINUTES + MORE));
+    moved.insert("expires".to_owned(), expiry(Kept::USAGE_MINUTES + MORE));
     let additions = additions(store, rows);
     // As this version of the program spells it; another one's is read first.
     let mut before = seen.map(|seen| place.row(pack(&to_text(&seen))));
@@ -218,12 +218,4 @@ pub(super) fn starting<'a>(
     // A row at the very end begins like this, and goes on.
     let [from, end] = [from, end].map(|at| format!("{span}{at}"));
     Query::new(&store.tables.usage, "project", project).between("row", &from, &end)
-}
-
-fn since_1970() -> Duration {
-    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
-}
-
-fn seconds(at: Duration) -> AttributeValue {
-    AttributeValue::N(at.as_secs().to_string())
 }

@@ -73,10 +73,15 @@ async fn write_all(fault: Fault, failures: usize) {
         healed("an account", insist(async || store.put_account(seen.as_ref(), &next).await).await).await;
         assert_eq!(store.account(&next.project, next.period).await.unwrap(), Some(next));
     }
+    let (seen, next) = (leased(7), leased(8));
+    failing().await;
+    let change = [(Some(seen), next.clone())];
+    healed("one of many accounts", insist(async || store.put_accounts(&change).await.remove(0)).await).await;
+    assert_eq!(store.account(&next.project, next.period).await.unwrap(), Some(next));
 
     let mut seen = None;
     for offset in 1..=2 {
-        let now = LogCursor { file: 1, offset };
+        let now = LogCursor::at(1, offset);
         failing().await;
         healed("usage", insist(async || store.record_usage(&log(), seen, now, &[usage(0, "eth_call", 1)]).await).await)
             .await;
@@ -137,7 +142,7 @@ fn cancelled(code: &str) -> Fault {
 }
 
 async fn met(store: &DynamoStore) -> Result<Written, StoreError> {
-    store.record_usage(&log(), None, LogCursor { file: 1, offset: 1 }, &[usage(0, "eth_call", 1)]).await
+    store.record_usage(&log(), None, LogCursor::at(1, 1), &[usage(0, "eth_call", 1)]).await
 }
 
 #[tokio::test]

@@ -41,6 +41,24 @@ fn a_first_second_lets_three_times_the_rate_through() {
 }
 
 #[test]
+fn sidecars_admit_together_what_one_would() {
+    let live = |live| NonZeroU32::new(live).unwrap();
+    // 10 is no multiple of 3, and 20 is no multiple of 6.
+    for (rate, sidecars, of_burst, of_rate) in [(10, 3, 18, 102), (10, 6, 18, 102), (50, 10, 100, 500), (1, 1, 2, 10)] {
+        let (mut burst, mut later) = (0, 0);
+        for _ in 0..sidecars {
+            let mut bucket = Bucket::default();
+            let mut ask = |now| ask(&mut bucket, quota(rate), quota(rate).tokens(1, live(sidecars)), now).is_ok();
+            burst += (0..100).filter(|_| ask(0)).count();
+            later += (1..=10_000).filter(|i| ask(i * SECOND / 1000)).count();
+        }
+        assert_eq!((burst, later), (of_burst, of_rate), "{rate} among {sidecars}");
+    }
+    // A share is never below one per second, whatever comes of the sum.
+    assert_eq!(quota(3).tokens(2, live(10)), 6);
+}
+
+#[test]
 fn who_keeps_to_the_rate_is_never_refused() {
     // Rates whose interval is no whole number of nanoseconds lose nothing either.
     for rate in [1, 3, 7, 999, 3_000_000] {

@@ -40,7 +40,7 @@ impl Log {
     fn read(&self, seen: &mut Option<LogCursor>, quiet: Duration) -> String {
         let files = Files::new(self.0.path().to_owned());
         let mut all = Vec::new();
-        while let Some(piece) = files.read_after(*seen, quiet).unwrap() {
+        while let Some(piece) = files.read_after(*seen, *seen, quiet).unwrap() {
             assert_ne!(Some(piece.cursor), *seen);
             *seen = Some(piece.cursor);
             all.extend(piece.text);
@@ -95,7 +95,7 @@ fn files_are_read_in_the_order_of_their_numbers() {
 
 #[test]
 fn a_cursor_of_another_file_means_nothing() {
-    let (log, mut seen) = (Log::new(), Some(LogCursor { file: 1, offset: 2 }));
+    let (log, mut seen) = (Log::new(), Some(LogCursor::at(1, 2)));
     log.append(CURRENT, "a\nb\n");
     assert_eq!(log.read(&mut seen, Duration::ZERO), "a\nb\n");
     // Cut short, by whomever: what is there is new.
@@ -122,10 +122,10 @@ fn what_is_written_while_a_file_is_read_is_for_the_next_time() {
     log.append(CURRENT, "a\n");
     let parts = open(files.names().unwrap()).unwrap().unwrap();
     log.append(CURRENT, "b\nc\n");
-    let piece = next(&parts, None, Duration::ZERO).unwrap();
+    let piece = next(&parts, None, None, Duration::ZERO).unwrap();
     let seen = piece.as_ref().map(|piece| piece.cursor);
     assert_eq!(text(piece), ("a\n".to_owned(), 0));
-    assert_eq!(text(files.read_after(seen, Duration::ZERO).unwrap()), ("b\nc\n".to_owned(), 0));
+    assert_eq!(text(files.read_after(seen, seen, Duration::ZERO).unwrap()), ("b\nc\n".to_owned(), 0));
 }
 
 #[test]
@@ -138,7 +138,7 @@ fn a_file_is_the_same_after_it_was_renamed() {
     let parts = open(files.names().unwrap()).unwrap().unwrap();
     log.rename(1);
     log.append(CURRENT, "new\nlines\n");
-    let piece = next(&parts, seen, Duration::ZERO).unwrap().unwrap();
+    let piece = next(&parts, seen, seen, Duration::ZERO).unwrap().unwrap();
     assert_eq!((piece.text.as_slice(), piece.cursor.file), (b"b\n".as_slice(), seen.unwrap().file));
     seen = Some(piece.cursor);
     assert_eq!(log.read(&mut seen, Duration::ZERO), "new\nlines\n");
@@ -170,7 +170,7 @@ fn a_list_made_while_a_file_is_renamed_means_nothing() {
         });
         let parts = parts.unwrap().unwrap();
         assert_eq!(lists, 3);
-        assert_eq!(text(next(&parts, seen, long).unwrap()).0, "5\n");
+        assert_eq!(text(next(&parts, seen, seen, long).unwrap()).0, "5\n");
         assert_eq!(log.read(&mut seen, quiet), if is_opened_anew { "5\n6\n" } else { "5\n" });
     }
 }
@@ -229,7 +229,7 @@ fn nothing_is_lost_or_read_twice_while_files_are_written_and_renamed() {
         });
         loop {
             let is_last = writer.is_finished();
-            while let Some(piece) = files.read_after(seen, Duration::ZERO).unwrap() {
+            while let Some(piece) = files.read_after(seen, seen, Duration::ZERO).unwrap() {
                 seen = Some(piece.cursor);
                 all += str::from_utf8(&piece.text).unwrap();
             }

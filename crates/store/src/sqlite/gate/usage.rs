@@ -9,7 +9,7 @@ use rusqlite::types::ValueRef;
 use rusqlite::{OptionalExtension as _, Row, Transaction, params};
 
 use crate::Written;
-use crate::sqlite::{bad_row, readable, text};
+use crate::sqlite::{bad_row, readable, text, to_json};
 
 /// Rows that are folded in one transaction: some milliseconds, which other writes wait.
 const AT_ONCE: u32 = 1000;
@@ -124,13 +124,18 @@ fn add(tx: &Transaction<'_>, span: Span, of: &Stored, more: UsageCounts) -> rusq
 }
 
 pub(super) fn cursor(tx: &Transaction<'_>, log: &LogName) -> rusqlite::Result<Option<LogCursor>> {
-    let read = |row: &Row<'_>| match (row.get_ref(0)?, row.get_ref(1)?) {
-        (ValueRef::Integer(file), ValueRef::Integer(position)) => {
-            Ok(LogCursor { file: file.cast_unsigned(), offset: position.cast_unsigned() })
-        }
-        _ => Err(bad_row("how far a log was counted", &format!("{log}: two numbers are expected"))),
+    let bad = |why: &str| bad_row("how far a log was counted", &format!("{log}: {why}"));
+    let read = |row: &Row<'_>| {
+        let (ValueRef::Integer(file), ValueRef::Integer(position)) = (row.get_ref(0)?, row.get_ref(1)?) else {
+            return Err(bad("two numbers are expected"));
+        };
+        let ahead = match row.get_ref(2)? {
+            ValueRef::Null => None,
+            _ => Some(serde_json::from_str(&text(row, 2)?).map_err(|error| bad(&error.to_string()))?),
+        };
+        Ok(LogCursor { ahead, ..LogCursor::at(file.cast_unsigned(), position.cast_unsigned()) })
     };
-    let sql = "SELECT file, position FROM log_cursors WHERE log = ?1";
+    let sql = "SELECT file, position, ahead FROM log_cursors WHERE log = ?1";
     tx.prepare_cached(sql)?.query_row([log.as_str()], read).optional()
 }
 
@@ -147,9 +152,10 @@ pub(super) fn record(
     for UsageRow { of, counts } in rows {
         add(tx, Span::Minute, &Stored { start: minute(of.start).as_second(), ..Stored::of(of) }, *counts)?;
     }
-    let sql = "INSERT OR REPLACE INTO log_cursors (log, file, position) VALUES (?1, ?2, ?3)";
+    let sql = "INSERT OR REPLACE INTO log_cursors (log, file, position, ahead) VALUES (?1, ?2, ?3, ?4)";
     let (file, position) = (now.file.cast_signed(), now.offset.cast_signed());
-    tx.prepare_cached(sql)?.execute(params![log.as_str(), file, position])?;
+    let ahead = now.ahead.map(|ahead| to_json(&ahead));
+    tx.prepare_cached(sql)?.execute(params![log.as_str(), file, position, ahead])?;
     Ok(Written::Done)
 }
 

@@ -43,6 +43,22 @@ pub(crate) async fn keys_come_by_name_and_age(place: &impl Place<Store: GateStor
     assert_eq!(store.keys(&project_id("shop-2")).await.unwrap(), [other]);
 }
 
+pub(crate) async fn many_keys_are_found_at_once<P: Place<Store: GateStore>>(place: &P) {
+    let store = place.open().await;
+    let all: Vec<Key> = (2..130).map(|number| named(number, &format!("key-{number}"))).collect();
+    for key in all.iter().step_by(2) {
+        assert_eq!(put(&store, None, key).await, Written::Done);
+    }
+    place.spoil(Row::Key, 0).await;
+    let digests: Vec<KeyDigest> = all.iter().chain([&key(1), &all[0]]).map(|key| key.digest).collect();
+    let mut found = place.open().await.find_keys(&digests).await;
+    assert_eq!(found.pop().unwrap().unwrap().as_ref(), Some(&all[0]), "asked for twice");
+    assert!(matches!(found.pop(), Some(Err(StoreError::Unreadable { .. }))));
+    for (index, (found, key)) in found.into_iter().zip(&all).enumerate() {
+        assert_eq!(found.unwrap().as_ref(), Some(key).filter(|_| index.is_multiple_of(2)));
+    }
+}
+
 pub(crate) async fn a_key_is_written_only_over_what_was_seen(place: &impl Place<Store: GateStore>) {
     let (one, other) = (place.open().await, place.open().await);
     let first = key(1);

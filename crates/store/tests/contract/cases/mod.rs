@@ -1,6 +1,7 @@
 //! The cases, by what is kept.
 
 pub(crate) mod accounts;
+pub(crate) mod beats;
 pub(crate) mod health;
 pub(crate) mod history;
 pub(crate) mod items;

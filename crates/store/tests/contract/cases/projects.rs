@@ -25,6 +25,18 @@ pub(crate) async fn projects_are_kept_and_come_by_name(place: &impl Place<Store:
     assert_eq!(other.project(&project_id("b")).await.unwrap(), None);
 }
 
+pub(crate) async fn many_projects_are_found_at_once<P: Place<Store: GateStore>>(place: &P) {
+    let store = place.open().await;
+    let there = [project("a", 1), project("b", 2)];
+    for project in &there {
+        assert_eq!(store.put_project(None, project).await.unwrap(), Written::Done);
+    }
+    place.spoil(Row::Project, 0).await;
+    let found = place.open().await.find_projects(&["b", "none", "shop", "a"].map(project_id)).await;
+    let [Ok(b), Ok(None), Err(StoreError::Unreadable { .. }), Ok(a)] = &found[..] else { panic!("{found:?}") };
+    assert_eq!([a, b], [&Some(there[0].clone()), &Some(there[1].clone())]);
+}
+
 pub(crate) async fn a_project_is_written_only_over_what_was_seen(place: &impl Place<Store: GateStore>) {
     let (one, other) = (place.open().await, place.open().await);
     let [first, second, third] = [1, 2, 3].map(|rate| project("shop", rate));

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use nodeweir_domain::gate::usage::{LogCursor, UsageCounts, UsageKey, UsageRow, day};
+use nodeweir_domain::gate::usage::{Ahead, LogCursor, UsageCounts, UsageKey, UsageRow, day};
 use nodeweir_store::{GateStore, StoreError, USAGE_ROWS, Written};
 
 use crate::samples::gate::{key, log, project_id, usage};
@@ -15,7 +15,7 @@ const MINUTE: u64 = 60;
 const DAY: u64 = 86_400;
 
 fn cursor(offset: u64) -> LogCursor {
-    LogCursor { file: u64::MAX - 3, offset }
+    LogCursor::at(u64::MAX - 3, offset)
 }
 
 /// Records from wherever the log stands.
@@ -36,6 +36,25 @@ fn sum(rows: &[UsageRow]) -> UsageCounts {
         sum += row.counts;
         sum
     })
+}
+
+pub(crate) async fn a_cursor_is_kept_with_what_is_under_way(place: &impl Place<Store: GateStore>) {
+    let (one, other) = (place.open().await, place.open().await);
+    let ahead = |rows| Some(Ahead { file: u64::MAX, offset: 9, rows });
+    let steps = [
+        LogCursor { ahead: ahead(49), ..cursor(1) },
+        LogCursor { ahead: ahead(u64::MAX), ..cursor(1) },
+        LogCursor { ahead: None, ..cursor(1) },
+    ];
+    let mut seen = None;
+    for now in steps {
+        let written = one.record_usage(&log(), seen, now, &[usage(0, "eth_call", 1)]).await.unwrap();
+        assert_eq!((written, other.log_cursor(&log()).await.unwrap()), (Written::Done, Some(now)));
+        // Somebody who has seen less.
+        let again = other.record_usage(&log(), seen, now, &[usage(0, "eth_call", 1)]).await.unwrap();
+        assert_eq!(again, Written::Lost);
+        seen = Some(now);
+    }
 }
 
 pub(crate) async fn what_is_counted_adds_up_by_minute_and_kind(place: &impl Place<Store: GateStore>) {
@@ -84,7 +103,7 @@ pub(crate) async fn usage_is_recorded_only_where_the_cursor_was_seen(place: &imp
     // Whoever does not know whether it was written does it again.
     assert_eq!(record(None, 10).await, Written::Lost);
     assert_eq!(record(Some(9), 20).await, Written::Lost);
-    let file = LogCursor { file: 1, offset: 10 };
+    let file = LogCursor::at(1, 10);
     assert_eq!(one.record_usage(&log(), Some(file), cursor(20), &rows).await.unwrap(), Written::Lost, "another file");
     assert_eq!(all(&other).await, rows, "lost writes left no trace");
     assert_eq!(record(Some(10), 20).await, Written::Done);

@@ -18,7 +18,7 @@ pub(super) async fn fill(store: &SqliteStore) {
     assert_eq!(store.put_project(None, &project("shop", 1)).await.unwrap(), Written::Done);
     assert_eq!(store.put_key(None, &key(1)).await.unwrap(), Written::Done);
     assert_eq!(store.put_account(None, &account(100)).await.unwrap(), Written::Done);
-    let now = LogCursor { file: 1, offset: 2 };
+    let now = LogCursor::at(1, 2);
     assert_eq!(store.record_usage(&log(), None, now, &[usage(0, "eth_call", 1)]).await.unwrap(), Written::Done);
 }
 
@@ -27,7 +27,7 @@ pub(super) async fn is_filled(store: &SqliteStore) {
     assert_eq!(store.projects().await.unwrap(), [project("shop", 1)]);
     assert_eq!(store.key(&key(1).digest).await.unwrap(), Some(key(1)));
     assert_eq!(store.account(&project_id("shop"), period("2026-11")).await.unwrap(), Some(account(100)));
-    assert_eq!(store.log_cursor(&log()).await.unwrap(), Some(LogCursor { file: 1, offset: 2 }));
+    assert_eq!(store.log_cursor(&log()).await.unwrap(), Some(LogCursor::at(1, 2)));
     assert_eq!(store.usage(&project_id("shop"), at(0), at(1)).await.unwrap(), [usage(0, "eth_call", 1)]);
 }
 
