@@ -150,8 +150,13 @@ impl Context {
 
     /// Those under the load balancer of a stage.
     pub(crate) fn stage_addresses(&self) -> Vec<String> {
+        self.stage_addresses_of(|_| true)
+    }
+
+    /// The same of the networks that are `wanted`.
+    pub(crate) fn stage_addresses_of(&self, wanted: impl Fn(&NetworkId) -> bool) -> Vec<String> {
         let host = self.config.aws.as_ref().map(|aws| format!("https://{}", aws.host));
-        host.map_or_else(Vec::new, |base| self.addresses_at(&base, |_| true))
+        host.map_or_else(Vec::new, |base| self.addresses_at(&base, wanted))
     }
 
     fn base(&self) -> String {

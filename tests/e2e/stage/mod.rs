@@ -3,6 +3,7 @@
 
 mod drain;
 mod edits;
+mod gate;
 mod state;
 mod trouble;
 mod world;

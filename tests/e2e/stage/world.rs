@@ -10,7 +10,7 @@ use std::time::Duration;
 use aws_config::SdkConfig;
 use aws_sdk_dynamodb::config::{Credentials, SharedCredentialsProvider};
 use jiff::Timestamp;
-use nodeweir_aws::{DynamoStore, EcsService, S3Object, Stack, connect};
+use nodeweir_aws::{DynamoStore, EcsService, S3Object, Stack, Tables, connect};
 use nodeweir_control::edges::{Prober, PublishedObject as _};
 use nodeweir_control::probe::{self, Scope, unjudged};
 use nodeweir_control::{publish, rollout};
@@ -19,6 +19,7 @@ use nodeweir_domain::fleet::node::Node;
 use nodeweir_domain::fleet::probe::{Answer, Failure, Observation};
 use nodeweir_domain::fleet::revision::Revision;
 use nodeweir_emulator::{Client, Moto, Proxy};
+use serde_json::json;
 use tempfile::TempDir;
 
 use crate::rig::{Done, NODEWEIR, run};
@@ -35,6 +36,7 @@ pub(crate) struct World {
     pub(crate) aws: Proxy,
     pub(crate) place: TempDir,
     pub(crate) config: Config,
+    pub(crate) tables: Tables,
     pub(crate) store: DynamoStore,
     object: S3Object,
     service: EcsService,
@@ -67,8 +69,9 @@ impl World {
         create_stack(&aws.client()).await;
         let sdk = sdk(&aws.url()).await;
         let stack = Stack::find(&sdk, STAGE).await.unwrap();
-        let store = DynamoStore::new(&sdk, stack.tables);
+        let store = DynamoStore::new(&sdk, stack.tables.clone());
         Self {
+            tables: stack.tables,
             config: Config::read(&text).unwrap(),
             object: S3Object::new(&sdk, stack.bucket),
             service: EcsService::new(&sdk, stack.cluster, stack.service, store.clone()),
@@ -203,22 +206,29 @@ async fn sdk(url: &str) -> SdkConfig {
 
 /// What of a stack the program looks at.
 async fn create_stack(client: &Client) {
-    let table = |logical: &str, keys: [&str; 2]| {
-        let [hash, range] = keys;
-        format!(
-            r#""{logical}": {{"Type": "AWS::DynamoDB::Table", "Properties": {{"BillingMode": "PAY_PER_REQUEST",
-            "AttributeDefinitions": [{{"AttributeName": "{hash}", "AttributeType": "S"}}, {{"AttributeName": "{range}", "AttributeType": "S"}}],
-            "KeySchema": [{{"AttributeName": "{hash}", "KeyType": "HASH"}}, {{"AttributeName": "{range}", "KeyType": "RANGE"}}]}}}}"#
-        )
+    let schema = |[hash, range]: [&str; 2]| json!([{"AttributeName": hash, "KeyType": "HASH"}, {"AttributeName": range, "KeyType": "RANGE"}]);
+    // An index is called what its partition key is.
+    let table = |(logical, keys, index): (&str, [&str; 2], Option<[&str; 2]>)| {
+        let names: BTreeSet<_> = keys.into_iter().chain(index.into_iter().flatten()).collect();
+        let names: Vec<_> = names.iter().map(|name| json!({"AttributeName": name, "AttributeType": "S"})).collect();
+        let mut properties = json!({
+            "BillingMode": "PAY_PER_REQUEST", "AttributeDefinitions": names, "KeySchema": schema(keys),
+        });
+        if let Some(keys) = index {
+            let projection = json!({"ProjectionType": "KEYS_ONLY"});
+            properties["GlobalSecondaryIndexes"] =
+                json!([{"IndexName": keys[0], "KeySchema": schema(keys), "Projection": projection}]);
+        }
+        format!(r#""{logical}": {{"Type": "AWS::DynamoDB::Table", "Properties": {properties}}}"#)
     };
     let tables = [
-        ("Nodes", ["network", "node"]),
-        ("Health", ["network", "item"]),
-        ("History", ["kind", "id"]),
-        ("Gate", ["kind", "id"]),
-        ("Usage", ["project", "row"]),
+        ("Nodes", ["network", "node"], None),
+        ("Health", ["network", "item"], None),
+        ("History", ["kind", "id"], None),
+        ("Gate", ["kind", "id"], Some(["lapsing", "lapses"])),
+        ("Usage", ["project", "row"], Some(["minutes", "row"])),
     ]
-    .map(|(logical, keys)| table(logical, keys));
+    .map(table);
     let template = format!(
         r#"{{"Resources": {{{},
         "Published": {{"Type": "AWS::S3::Bucket"}},

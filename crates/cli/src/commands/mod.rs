@@ -29,7 +29,7 @@ pub(crate) async fn run(args: Args, output: Output) -> Result<Outcome> {
         return Err(Usage(format!("this does not work on stage {stage}: {why}")).into());
     }
     let load = || Context::load(named, stage);
-    /// Runs what can be done to a fleet wherever it is.
+    /// Runs what can be done to a fleet or its gate wherever they are.
     macro_rules! at {
         ($place:ident => $command:expr) => {
             match stage {
@@ -52,9 +52,9 @@ pub(crate) async fn run(args: Args, output: Output) -> Result<Outcome> {
         }
         Command::Demo(demo) => crate::demo::command(demo, output).await,
         Command::Node(node) => at!(place => node::run(node, place, output)),
-        Command::Project(project) => project::run(project, &load()?, output).await,
-        Command::Key(key) => key::run(key, &load()?, output).await,
-        Command::Usage { project, by, since } => usage::run(&project, by, since, &load()?, output).await,
+        Command::Project(project) => at!(place => project::run(project, place, output)),
+        Command::Key(key) => at!(place => key::run(key, place, output)),
+        Command::Usage { project, by, since } => at!(place => usage::run(&project, by, since, place, output)),
         Command::Status { watch } => at!(place => status::run(watch, place, output)),
         Command::Plan => at!(place => plan::run(place, output)),
         Command::History { revision: Some(seq), .. } => at!(place => history::text(seq, place, output)),
@@ -83,11 +83,10 @@ impl Command {
                 "`demo` breaks the simulated nodes of `up --demo` on this machine; leave out --stage and unset \
                  NODEWEIR_STAGE",
             ),
-            Self::Project(_) | Self::Key(_) | Self::Usage { .. } => Some(
-                "projects, keys and usage are kept on one machine only so far; leave out --stage and unset \
-                 NODEWEIR_STAGE to manage those of this one",
-            ),
             Self::Node(_)
+            | Self::Project(_)
+            | Self::Key(_)
+            | Self::Usage { .. }
             | Self::Status { .. }
             | Self::Plan
             | Self::History { .. }

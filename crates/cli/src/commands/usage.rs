@@ -15,8 +15,9 @@ use serde_json::json;
 use super::key::shown_time;
 use super::project::need;
 use crate::args::{Moment, UsageBy};
-use crate::context::{Context, Usage};
+use crate::context::Usage;
 use crate::output::{Outcome, Output, Tone};
+use crate::place::Place;
 
 /// Characters of the longest bar.
 const BAR: u64 = 20;
@@ -52,11 +53,11 @@ pub(super) async fn run(
     project: &ProjectId,
     by: UsageBy,
     since: Moment,
-    context: &Context,
+    place: &impl Place,
     output: Output,
 ) -> Result<Outcome> {
-    let store = context.store()?;
-    let project = need(&store, project).await?.id;
+    let store = place.store();
+    let project = need(place, project).await?.id;
     let now = Timestamp::now();
     let since = match since.before(now) {
         Some(since) if since <= now => since,

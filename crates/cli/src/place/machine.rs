@@ -6,6 +6,7 @@ use anyhow::Result;
 use nodeweir_control::edges::EdgeError;
 use nodeweir_control::folder::FolderObject;
 use nodeweir_domain::fleet::revision::Revision;
+use nodeweir_domain::name::NetworkId;
 use nodeweir_store::sqlite::SqliteStore;
 
 use super::{Place, Runs, Waiting, Words, parsed};
@@ -77,5 +78,13 @@ impl Place for Machine {
 
     fn command(&self, rest: &str) -> String {
         format!("`nodeweir {rest}`")
+    }
+
+    fn addresses(&self, wanted: impl Fn(&NetworkId) -> bool) -> Vec<String> {
+        self.context.addresses_of(wanted)
+    }
+
+    fn after_edit(&self) -> &'static str {
+        ""
     }
 }

@@ -1,5 +1,5 @@
-//! Where the fleet is that a command is about: on this machine, or a stage on AWS. Commands ask here for the store, the
-//! published object and what is known of what runs, and for the words in which people are told of them.
+//! Where the fleet and its gate are that a command is about: on this machine, or a stage on AWS. Commands ask here for the
+//! store, the published object and what is known of what runs, and for the words in which people are told of them.
 
 mod machine;
 mod stage;
@@ -9,9 +9,9 @@ use std::time::Duration;
 use anyhow::Result;
 use nodeweir_control::edges::{EdgeError, PublishedObject, ServiceState};
 use nodeweir_domain::fleet::revision::Revision;
-use nodeweir_domain::name::StageName;
-use nodeweir_store::FleetStore;
+use nodeweir_domain::name::{NetworkId, StageName};
 use nodeweir_store::sqlite::Runtime;
+use nodeweir_store::{FleetStore, GateStore};
 
 use crate::context::Context;
 
@@ -20,7 +20,7 @@ pub(crate) use stage::{Stage, log_of};
 
 /// A fleet's place.
 pub(crate) trait Place {
-    type Store: FleetStore;
+    type Store: FleetStore + GateStore;
     type Object: PublishedObject;
 
     fn context(&self) -> &Context;
@@ -48,6 +48,12 @@ pub(crate) trait Place {
 
     /// A command to call next, as people would have to write it.
     fn command(&self, rest: &str) -> String;
+
+    /// Where clients call the networks that are `wanted`, the default one first.
+    fn addresses(&self, wanted: impl Fn(&NetworkId) -> bool) -> Vec<String>;
+
+    /// What makes an edit of the configuration's file count, as the end of a sentence about such an edit.
+    fn after_edit(&self) -> &'static str;
 }
 
 /// What is known of whatever keeps a fleet.

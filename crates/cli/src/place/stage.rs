@@ -7,7 +7,7 @@ use nodeweir_aws::{DynamoStore, EcsService, S3Object, Stack, connect};
 use nodeweir_control::edges::{EdgeError, Service as _};
 use nodeweir_domain::config::RolloutMode;
 use nodeweir_domain::fleet::revision::Revision;
-use nodeweir_domain::name::StageName;
+use nodeweir_domain::name::{NetworkId, StageName};
 use nodeweir_domain::text::show_duration;
 use nodeweir_store::FleetStore as _;
 
@@ -130,5 +130,13 @@ impl Place for Stage {
 
     fn command(&self, rest: &str) -> String {
         format!("`nodeweir --stage {} {rest}`", self.name)
+    }
+
+    fn addresses(&self, wanted: impl Fn(&NetworkId) -> bool) -> Vec<String> {
+        self.context.stage_addresses_of(wanted)
+    }
+
+    fn after_edit(&self) -> &'static str {
+        "; a deployment brings that to the tasks"
     }
 }

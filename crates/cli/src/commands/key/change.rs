@@ -12,8 +12,9 @@ use super::{Desk, EFFECTIVE, about, to_come};
 use crate::args::{Clearable, NamedKey, Uses};
 use crate::context::Usage;
 use crate::output::Outcome;
+use crate::place::Place;
 
-impl Desk<'_> {
+impl<P: Place> Desk<'_, P> {
     pub(super) async fn restrict(
         &self,
         named: &NamedKey,
@@ -42,7 +43,8 @@ impl Desk<'_> {
             self.output.say(&format!("would do: {what}"), &value);
             return Ok(Outcome::Fine);
         }
-        self.written(self.store.put_key(Some(&seen), &key).await?, &key.project, &what).await?;
+        self.done(self.place.store().put_key(Some(&seen), &key).await?, &key.project)?;
+        self.record(&what).await?;
         let line = format!("{what}; it takes effect within {EFFECTIVE}");
         self.output.say(&line, &json!({"changed": true, "key": Shown::of(&key, now)}));
         Ok(Outcome::Fine)
@@ -63,7 +65,8 @@ impl Desk<'_> {
             self.output.say(&format!("would do: {what}"), &value);
             return Ok(Outcome::Fine);
         }
-        self.written(self.store.put_key(Some(&seen), &key).await?, &key.project, &what).await?;
+        self.done(self.place.store().put_key(Some(&seen), &key).await?, &key.project)?;
+        self.record(&what).await?;
         let line = format!("{what}; it is refused within {EFFECTIVE}, everywhere and for good");
         self.output.say(&line, &json!({"changed": true, "key": Shown::of(&key, now)}));
         Ok(Outcome::Fine)

@@ -16,14 +16,15 @@ use crate::args::{NamedKey, Uses};
 use crate::commands::project::need;
 use crate::context::Usage;
 use crate::output::{Outcome, Tone};
+use crate::place::Place;
 
-impl Desk<'_> {
+impl<P: Place> Desk<'_, P> {
     pub(super) async fn create(&self, project: ProjectId, name: KeyName, uses: Uses, dry_run: bool) -> Result<Outcome> {
-        let project = need(self.store, &project).await?.id;
+        let project = need(self.place, &project).await?.id;
         if name.as_str().parse::<KeyId>().is_ok() {
             return Err(Usage(format!("{name} looks like a key's id; choose another name")).into());
         }
-        let keys = self.store.keys(&project).await?;
+        let keys = self.place.store().keys(&project).await?;
         let now = Timestamp::now();
         if let Some(other) = keys.iter().find(|key| key.name == name && key.revoked.is_none()) {
             bail!(
@@ -51,8 +52,10 @@ impl Desk<'_> {
             return Ok(Outcome::Fine);
         }
         let what = format!("key {} made for {}{until}", about(&key), may(&key));
-        self.written(self.store.put_key(None, &key).await?, &key.project, &what).await?;
+        self.done(self.place.store().put_key(None, &key).await?, &key.project)?;
+        // First of all: whatever fails from here on, nobody could show it again.
         self.reveal(&secret, &key, &what, json!({}));
+        self.record(&what).await?;
         Ok(Outcome::Fine)
     }
 
@@ -74,16 +77,17 @@ impl Desk<'_> {
             return Ok(Outcome::Fine);
         }
         let what = format!("key {} made by rotation{until}; {fate}", about(&key));
-        self.written(self.store.replace_key(&seen, &old, &key).await?, &key.project, &what).await?;
+        self.done(self.place.store().replace_key(&seen, &old, &key).await?, &key.project)?;
         self.reveal(&secret, &key, &what, json!({"old": Shown::of(&old, now)}));
+        self.record(&what).await?;
         Ok(Outcome::Fine)
     }
 
     /// Shows a key, this once, with what to call.
     fn reveal(&self, secret: &Secret, key: &Key, what: &str, mut value: Value) {
-        let addresses = self.context.addresses_of(|network| key.restrictions.allows_network(network.as_str()));
+        let addresses = self.place.addresses(|network| key.restrictions.allows_network(network.as_str()));
         let addresses: Vec<_> = addresses.iter().map(|address| format!("{address}/{}", secret.reveal())).collect();
-        let is_on = self.context.config.gate.enabled;
+        let is_on = self.place.context().config.gate.enabled;
         value["key"] = json!(Shown::of(key, key.created));
         value["secret"] = json!(secret.reveal());
         value["addresses"] = json!(addresses);
@@ -93,10 +97,11 @@ impl Desk<'_> {
         lines.push("call".to_owned());
         lines.extend(addresses.iter().map(|address| format!("  {address}")));
         if !is_on {
-            let file = self.context.file.display();
+            let file = self.place.context().file.display();
             let line = format!(
                 "the gate is switched off in {file}: whoever reaches the address may call, with any key or none, until \
-                 `gate.enabled` is true"
+                 `gate.enabled` is true{}",
+                self.place.after_edit()
             );
             lines.push(self.output.tone(Tone::Odd, &line));
         }

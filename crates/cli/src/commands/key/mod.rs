@@ -5,27 +5,26 @@ mod change;
 pub(crate) mod make;
 mod show;
 
-use anyhow::{Result, bail};
+use anyhow::{Context as _, Result, bail};
 use jiff::Timestamp;
 use nodeweir_domain::gate::key::{Key, KeyStatus};
 use nodeweir_domain::name::{KeyName, NetworkId, ProjectId};
 use nodeweir_domain::read::did_you_mean;
-use nodeweir_store::sqlite::SqliteStore;
 use nodeweir_store::{Event, FleetStore as _, GateStore as _, Written};
 
-use super::project::need;
+use super::project::{UNRECORDED, need};
 use crate::args::{Key as Command, NamedKey, Uses};
-use crate::context::{Context, Usage, who};
+use crate::context::{Usage, who};
 use crate::output::{Outcome, Output, without_keys};
+use crate::place::Place;
 
 pub(super) use show::{Shown, shown_time, table};
 
 /// How long it takes at most until every gate refuses a key that was revoked.
 const EFFECTIVE: &str = "30s";
 
-pub(super) async fn run(command: Command, context: &Context, output: Output) -> Result<Outcome> {
-    let store = context.store()?;
-    let desk = Desk { context, store: &store, output };
+pub(super) async fn run(command: Command, place: &impl Place, output: Output) -> Result<Outcome> {
+    let desk = Desk { place, output };
     match command {
         Command::Create { project, name, uses, dry_run } => desk.create(project, name, uses, dry_run).await,
         Command::List { project } => desk.list(&project).await,
@@ -36,17 +35,16 @@ pub(super) async fn run(command: Command, context: &Context, output: Output) -> 
     }
 }
 
-struct Desk<'a> {
-    context: &'a Context,
-    store: &'a SqliteStore,
+struct Desk<'a, P> {
+    place: &'a P,
     output: Output,
 }
 
-impl Desk<'_> {
+impl<P: Place> Desk<'_, P> {
     /// The key that is meant: one in use by its name, any by its id, the last revoked one of a name.
     async fn need(&self, named: &NamedKey) -> Result<Key> {
-        let project = need(self.store, &named.project).await?;
-        let keys = self.store.keys(&project.id).await?;
+        let project = need(self.place, &named.project).await?;
+        let keys = self.place.store().keys(&project.id).await?;
         let by_name = |key: &&Key| key.name.as_str() == named.key;
         let found = keys.iter().filter(by_name).find(|key| key.revoked.is_none());
         let found = found.or_else(|| keys.iter().find(|key| key.id().as_str() == named.key));
@@ -61,7 +59,8 @@ impl Desk<'_> {
         let about = format!("{} has no key {:?}", project.id, named.key.chars().take(60).collect::<String>());
         match did_you_mean(&named.key, keys.iter().map(|key| key.name.as_str())) {
             near if near.is_empty() => {
-                bail!("{about}; `nodeweir key list {}` shows those there are", project.id)
+                let list = self.place.command(&format!("key list {}", project.id));
+                bail!("{about}; {list} shows those there are")
             }
             near => bail!("{about}{near}"),
         }
@@ -78,27 +77,32 @@ impl Desk<'_> {
 
     /// Refuses flags that name what is not there, or cannot be given.
     fn check(&self, uses: &Uses) -> Result<()> {
-        let networks = &self.context.config.networks;
+        let networks = &self.place.context().config.networks;
         if let Some(unknown) = uses.network.iter().find(|network| !networks.contains_key(*network)) {
             let near = did_you_mean(unknown.as_str(), networks.keys().map(NetworkId::as_str));
             let known: Vec<_> = networks.keys().map(NetworkId::as_str).collect();
             bail!(
                 "there is no network {unknown} in {}{near}; it has {}",
-                self.context.file.display(),
+                self.place.context().file.display(),
                 known.join(", ")
             );
         }
         super::project::able(&uses.grant_method)
     }
 
-    /// Says that the write came too late, if it did, and notes it if not.
-    async fn written(&self, written: Written, project: &ProjectId, what: &str) -> Result<()> {
+    /// Says that the write came too late, if it did.
+    fn done(&self, written: Written, project: &ProjectId) -> Result<()> {
         if written == Written::Lost {
+            let list = self.place.command(&format!("key list {project}"));
             bail!(
-                "the keys of {project} were changed by somebody else at the same moment; look at \
-                 `nodeweir key list {project}` and try again"
+                "the keys of {project} were changed by somebody else at the same moment; look at {list} and try again"
             );
         }
+        Ok(())
+    }
+
+    /// Notes in the history what was done.
+    async fn record(&self, what: &str) -> Result<()> {
         let event = Event {
             at: Timestamp::now(),
             who: who(),
@@ -107,7 +111,7 @@ impl Desk<'_> {
             node: None,
             what: what.to_owned(),
         };
-        Ok(self.store.record_events(&[event]).await?)
+        self.place.store().record_events(&[event]).await.context(UNRECORDED)
     }
 }
 

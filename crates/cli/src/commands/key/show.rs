@@ -12,6 +12,7 @@ use super::Desk;
 use crate::args::NamedKey;
 use crate::commands::project::need;
 use crate::output::{Outcome, Output, Tone};
+use crate::place::Place;
 
 /// A key as programs read it.
 #[derive(Debug, Serialize)]
@@ -43,10 +44,10 @@ impl<'a> Shown<'a> {
     }
 }
 
-impl Desk<'_> {
+impl<P: Place> Desk<'_, P> {
     pub(super) async fn list(&self, project: &ProjectId) -> Result<Outcome> {
-        need(self.store, project).await?;
-        let keys = self.store.keys(project).await?;
+        need(self.place, project).await?;
+        let keys = self.place.store().keys(project).await?;
         let now = Timestamp::now();
         if self.output.json {
             self.output.value(&keys.iter().map(|key| Shown::of(key, now)).collect::<Vec<_>>());

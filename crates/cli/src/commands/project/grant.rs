@@ -18,14 +18,15 @@ use crate::args::Granted;
 use crate::commands::key::shown_time;
 use crate::context::Usage;
 use crate::output::Outcome;
+use crate::place::Place;
 
 /// How often an account is read and written anew when sidecars settle with it at the same moments. They do so every few
 /// seconds, and an attempt takes milliseconds.
 const TRIES: u32 = 20;
 
-impl Desk<'_> {
+impl<P: Place> Desk<'_, P> {
     pub(super) async fn grant(&self, id: &ProjectId, what: Granted, take_back: bool, dry_run: bool) -> Result<Outcome> {
-        let before = need(self.store, id).await?;
+        let before = need(self.place, id).await?;
         if let Some(credits) = what.credits {
             return self.add_credits(&before, credits, dry_run).await;
         }
@@ -84,29 +85,30 @@ impl Desk<'_> {
         let own = overlapping(&project.methods);
         if !own.is_empty() {
             let quoted = own.iter().map(|method| format!("'{method}'")).collect::<Vec<_>>().join(" ");
-            let run = format!("`nodeweir project grant {id} --methods {quoted} --take-back` takes that back");
-            left.push(format!("{id} still has {}; {run}", list(&own)));
+            let grant = self.place.command(&format!("project grant {id} --methods {quoted} --take-back"));
+            left.push(format!("{id} still has {}; {grant} takes that back", list(&own)));
         }
-        let keys = self.store.keys(id).await?;
-        let tier = self.context.config.gate.tiers.get(&project.tier);
+        let keys = self.place.store().keys(id).await?;
+        let tier = self.place.context().config.gate.tiers.get(&project.tier);
         let gives = |methods: &[MethodPattern], websocket: bool| match overlapping(methods) {
             methods if !methods.is_empty() => Some(list(&methods)),
             _ => (what.websocket && websocket).then(|| "WebSockets".to_owned()),
         };
         if let Some(given) = tier.and_then(|tier| gives(&tier.methods, tier.websocket)) {
-            let (tier, file) = (&project.tier, self.context.file.display());
+            let (tier, file) = (&project.tier, self.place.context().file.display());
+            let set_tier = self.place.command(&format!("project set-tier {id} TIER"));
             left.push(format!(
-                "{id} still has {given} by its tier {tier}; `nodeweir project set-tier {id} TIER` moves it to another, \
-                 or change `gate.tiers.{tier}` in {file}"
+                "{id} still has {given} by its tier {tier}; {set_tier} moves it to another, or change \
+                 `gate.tiers.{tier}` in {file}{}",
+                self.place.after_edit()
             ));
         }
         let clear = if what.websocket { "websocket" } else { "granted-methods" };
         for key in keys.iter().filter(|key| key.revoked.is_none()) {
             if let Some(given) = gives(&key.restrictions.granted_methods, key.restrictions.websocket) {
                 let name = &key.name;
-                left.push(format!(
-                    "its key {name} still has {given}; `nodeweir key restrict {id} {name} --clear {clear}` takes that back"
-                ));
+                let restrict = self.place.command(&format!("key restrict {id} {name} --clear {clear}"));
+                left.push(format!("its key {name} still has {given}; {restrict} takes that back"));
             }
         }
         Ok(left)
@@ -118,7 +120,7 @@ impl Desk<'_> {
         let id = &project.id;
         for _ in 0..TRIES {
             let period = Period::of(Timestamp::now());
-            let seen = self.store.account(id, period).await?;
+            let seen = self.place.store().account(id, period).await?;
             let open = || Account::open(id.clone(), period, allowance.credits_per_month);
             let account = seen.clone().unwrap_or_else(open).grant(credits);
             if account.granted > MOST_CREDITS {
@@ -130,7 +132,7 @@ impl Desk<'_> {
                 self.output.say(&format!("would do: {done}"), &json!({"dry_run": true, "month": month}));
                 return Ok(Outcome::Fine);
             }
-            if self.store.put_account(seen.as_ref(), &account).await? == Written::Done {
+            if self.place.store().put_account(seen.as_ref(), &account).await? == Written::Done {
                 self.record(&done).await?;
                 let line = format!("{done}; {} are left, until {}", month.shown_left(), shown_time(period.ends()));
                 self.output.say(&line, &json!({"changed": true, "month": month}));

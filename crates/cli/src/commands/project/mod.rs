@@ -3,26 +3,28 @@
 mod grant;
 mod show;
 
-use anyhow::{Result, bail};
+use anyhow::{Context as _, Result, bail};
 use jiff::Timestamp;
 use nodeweir_domain::gate::account::Period;
 use nodeweir_domain::gate::project::{Allowance, Project};
 use nodeweir_domain::name::{ProjectId, TierName};
 use nodeweir_domain::read::did_you_mean;
 use nodeweir_domain::text::grouped;
-use nodeweir_store::sqlite::SqliteStore;
 use nodeweir_store::{Event, FleetStore as _, GateStore as _, Written};
 use serde_json::json;
 
 use crate::args::{Limits, Project as Command};
-use crate::context::{Context, Usage, who};
+use crate::context::{Usage, who};
 use crate::output::{Outcome, Output};
+use crate::place::Place;
 
 pub(super) use grant::able;
 
-pub(super) async fn run(command: Command, context: &Context, output: Output) -> Result<Outcome> {
-    let store = context.store()?;
-    let desk = Desk { context, store: &store, output };
+/// What is said of a change that was made while its note in the history could not be.
+pub(super) const UNRECORDED: &str = "it is done, but the history does not tell of it";
+
+pub(super) async fn run(command: Command, place: &impl Place, output: Output) -> Result<Outcome> {
+    let desk = Desk { place, output };
     match command {
         Command::Create { name, tier, limits, dry_run } => desk.create(name, tier, limits, dry_run).await,
         Command::List => desk.list().await,
@@ -33,29 +35,30 @@ pub(super) async fn run(command: Command, context: &Context, output: Output) -> 
 }
 
 /// The project of this name, or who it might be.
-pub(super) async fn need(store: &SqliteStore, id: &ProjectId) -> Result<Project> {
+pub(super) async fn need(place: &impl Place, id: &ProjectId) -> Result<Project> {
+    let store = place.store();
     if let Some(project) = store.project(id).await? {
         return Ok(project);
     }
     let projects = store.projects().await?;
     match did_you_mean(id.as_str(), projects.iter().map(|project| project.id.as_str())) {
         near if near.is_empty() => {
-            bail!("there is no project {id}; `nodeweir project list` shows those there are")
+            bail!("there is no project {id}; {} shows those there are", place.command("project list"))
         }
         near => bail!("there is no project {id}{near}"),
     }
 }
 
-struct Desk<'a> {
-    context: &'a Context,
-    store: &'a SqliteStore,
+struct Desk<'a, P> {
+    place: &'a P,
     output: Output,
 }
 
-impl Desk<'_> {
+impl<P: Place> Desk<'_, P> {
     async fn create(&self, id: ProjectId, tier: TierName, limits: Limits, dry_run: bool) -> Result<Outcome> {
-        if self.store.project(&id).await?.is_some() {
-            bail!("there is a project {id} already; look at it with `nodeweir project show {id}`");
+        if self.place.store().project(&id).await?.is_some() {
+            let show = self.place.command(&format!("project show {id}"));
+            bail!("there is a project {id} already; look at it with {show}");
         }
         let Limits { requests_per_second, credits_per_month } = limits;
         let created = Timestamp::now();
@@ -68,13 +71,13 @@ impl Desk<'_> {
             return Ok(Outcome::Fine);
         }
         self.put(None, &project, &what).await?;
-        let next = format!("`nodeweir key create {}` makes it a key", project.id);
+        let next = format!("{} makes it a key", self.place.command(&format!("key create {}", project.id)));
         self.output.say(&format!("{what}\n{next}"), &json!({"changed": true, "project": project}));
         Ok(Outcome::Fine)
     }
 
     async fn set_tier(&self, id: &ProjectId, tier: TierName, limits: Limits, dry_run: bool) -> Result<Outcome> {
-        let before = need(self.store, id).await?;
+        let before = need(self.place, id).await?;
         let Limits { requests_per_second, credits_per_month } = limits;
         let project = Project { tier, requests_per_second, credits_per_month, ..before.clone() };
         let allowance = self.allowance(&project)?;
@@ -89,12 +92,13 @@ impl Desk<'_> {
         self.put(Some(&before), &project, &what).await?;
         // Nobody knows whether the month is to be paid again, so that it is left to whoever does.
         let period = Period::of(Timestamp::now());
-        let granted = self.store.account(id, period).await?.map(|account| account.granted);
+        let granted = self.place.store().account(id, period).await?.map(|account| account.granted);
         let hint = match granted {
             Some(granted) if granted != allowance.credits_per_month => {
                 let more = allowance.credits_per_month.checked_sub(granted).filter(|more| *more > 0);
                 let now = more.map_or(String::new(), |more| {
-                    format!("; `nodeweir project grant {id} --credits {more}` gives it the difference now")
+                    let grant = self.place.command(&format!("project grant {id} --credits {more}"));
+                    format!("; {grant} gives it the difference now")
                 });
                 format!("\n{period} stays at {} credits, and the next month gets the new ones{now}", grouped(granted))
             }
@@ -107,11 +111,16 @@ impl Desk<'_> {
 
     /// What a project may, if its tier exists and all numbers are there.
     fn allowance(&self, project: &Project) -> Result<Allowance> {
-        let tiers = &self.context.config.gate.tiers;
+        let tiers = &self.place.context().config.gate.tiers;
         let Some(tier) = tiers.get(&project.tier) else {
             let near = did_you_mean(project.tier.as_str(), tiers.keys().map(TierName::as_str));
             let known: Vec<_> = tiers.keys().map(TierName::as_str).collect();
-            bail!("there is no tier {}{near}; {} has {}", project.tier, self.context.file.display(), known.join(", "));
+            bail!(
+                "there is no tier {}{near}; {} has {}",
+                project.tier,
+                self.place.context().file.display(),
+                known.join(", ")
+            );
         };
         let missing = [
             project.requests_per_second.or(tier.requests_per_second).is_none().then_some("--requests-per-second"),
@@ -126,10 +135,11 @@ impl Desk<'_> {
 
     /// Writes a project if what is there is still `before`, and notes who did.
     async fn put(&self, before: Option<&Project>, project: &Project, what: &str) -> Result<()> {
-        if self.store.put_project(before, project).await? == Written::Lost {
+        if self.place.store().put_project(before, project).await? == Written::Lost {
             bail!(
-                "{} was changed by somebody else at the same moment; look at `nodeweir project show {0}` and try again",
-                project.id
+                "{} was changed by somebody else at the same moment; look at {} and try again",
+                project.id,
+                self.place.command(&format!("project show {}", project.id))
             );
         }
         self.record(what).await
@@ -144,7 +154,7 @@ impl Desk<'_> {
             node: None,
             what: what.to_owned(),
         };
-        Ok(self.store.record_events(&[event]).await?)
+        self.place.store().record_events(&[event]).await.context(UNRECORDED)
     }
 }
 

@@ -1,6 +1,7 @@
 //! Looking at projects.
 
 use anyhow::Result;
+use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use jiff::Timestamp;
 use nodeweir_domain::gate::account::{Account, Period};
 use nodeweir_domain::gate::project::{Allowance, Project};
@@ -14,6 +15,10 @@ use super::grant::list;
 use super::{Desk, limits_of, need};
 use crate::commands::key;
 use crate::output::{Outcome, Tone};
+use crate::place::Place;
+
+/// Accounts that are read at once: each is a call where the store is far away.
+const AT_ONCE: usize = 16;
 
 /// Months that are shown as a table: a year.
 const MONTHS: usize = 12;
@@ -56,18 +61,16 @@ impl Credits {
     }
 }
 
-impl Desk<'_> {
+impl<P: Place> Desk<'_, P> {
     pub(super) async fn list(&self) -> Result<Outcome> {
-        let projects = self.store.projects().await?;
+        let projects = self.place.store().projects().await?;
         let period = Period::of(Timestamp::now());
-        let mut months = Vec::new();
-        for project in &projects {
+        let month = async |project| match self.month(project, period).await {
             // One that cannot be read hides no other; `show` says what is wrong with it.
-            months.push(match self.month(project, period).await {
-                Err(error) if matches!(error.downcast_ref(), Some(StoreError::Unreadable { .. })) => None,
-                month => month?,
-            });
-        }
+            Err(error) if matches!(error.downcast_ref(), Some(StoreError::Unreadable { .. })) => Ok(None),
+            month => month,
+        };
+        let months: Vec<_> = stream::iter(&projects).map(month).buffered(AT_ONCE).try_collect().await?;
         if self.output.json {
             let entry = |(project, month): (&Project, &Option<Credits>)| json!({"project": project, "allowance": self.known_allowance(project).map(allowed), "month": month});
             self.output.value(&projects.iter().zip(&months).map(entry).collect::<Vec<_>>());
@@ -98,19 +101,19 @@ impl Desk<'_> {
     }
 
     pub(super) async fn show(&self, id: &ProjectId) -> Result<Outcome> {
-        let project = need(self.store, id).await?;
+        let project = need(self.place, id).await?;
         let now = Timestamp::now();
         let period = Period::of(now);
         let allowance = self.known_allowance(&project);
-        let mut months: Vec<_> = self.store.accounts(id).await?.iter().map(Credits::of).collect();
+        let mut months: Vec<_> = self.place.store().accounts(id).await?.iter().map(Credits::of).collect();
         if !months.iter().any(|month| month.month == period) {
             months.extend(self.month(&project, period).await?);
             months.sort_by_key(|month| std::cmp::Reverse(month.month));
         }
-        let keys = self.store.keys(id).await?;
+        let keys = self.place.store().keys(id).await?;
         let outcome = if allowance.is_some() { Outcome::Fine } else { Outcome::Degraded };
         if self.output.json {
-            let tier = self.context.config.gate.tiers.get(&project.tier);
+            let tier = self.place.context().config.gate.tiers.get(&project.tier);
             let mut methods = project.methods.clone();
             methods.extend(tier.iter().flat_map(|tier| tier.methods.clone()));
             methods.sort();
@@ -130,8 +133,9 @@ impl Desk<'_> {
                 Tone::Bad,
                 &format!(
                     "  how much it may is not known: {} has no such tier, or one that leaves it to the project; \
-                     `nodeweir project set-tier` gives it another",
-                    self.context.file.display()
+                     {} gives it another",
+                    self.place.context().file.display(),
+                    self.place.command("project set-tier")
                 ),
             )),
         }
@@ -145,19 +149,22 @@ impl Desk<'_> {
         let header = ["MONTH", "GRANTED", "SPENT", "WRITTEN OFF", "LEASED", "LEFT"];
         self.output.line(&format!("\n{}", self.output.table(&header, rows)));
         match keys.as_slice() {
-            [] => self.output.line(&format!("\nno keys; `nodeweir key create {id}` makes one")),
+            [] => {
+                let create = self.place.command(&format!("key create {id}"));
+                self.output.line(&format!("\nno keys; {create} makes one"));
+            }
             keys => self.output.line(&format!("\n{}", key::table(keys, now, self.output))),
         }
         Ok(outcome)
     }
 
     fn known_allowance(&self, project: &Project) -> Option<Allowance> {
-        self.context.config.gate.allowance(project)
+        self.place.context().config.gate.allowance(project)
     }
 
     /// A month's credits; as they will be where nothing of it was used yet. `None` if that is not known.
     async fn month(&self, project: &Project, period: Period) -> Result<Option<Credits>> {
-        let account = self.store.account(&project.id, period).await?;
+        let account = self.place.store().account(&project.id, period).await?;
         let fresh =
             || Some(Account::open(project.id.clone(), period, self.known_allowance(project)?.credits_per_month));
         Ok(account.or_else(fresh).as_ref().map(Credits::of))
