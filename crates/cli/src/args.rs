@@ -1,17 +1,19 @@
 //! The command line. Commands are noun and verb; everything that changes something can be tried with `--dry-run`.
 
 mod gate;
+mod usage;
 
 use std::path::PathBuf;
 
 use clap::{Args as ClapArgs, Parser, Subcommand};
 use clap_complete::Shell;
 use nodeweir_domain::fleet::node::NodeUrl;
-use nodeweir_domain::name::{NetworkId, NodeName, ProjectId, StageName};
+use nodeweir_domain::name::{NetworkId, NodeName, StageName};
 
 use std::time::Duration;
 
-pub(crate) use gate::{Clearable, Granted, Key, Limits, Moment, Named as NamedKey, Project, UsageBy, Uses};
+pub(crate) use gate::{Clearable, Granted, Key, Limits, Named as NamedKey, Project, Uses};
+pub(crate) use usage::{Export, Range, UsageBy, Used};
 
 /// One JSON-RPC address in front of your Ethereum nodes that stays right while they die, lag and come back.
 ///
@@ -50,16 +52,7 @@ pub(crate) enum Command {
     #[command(subcommand)]
     Key(Key),
     /// What a project used, and what it cost
-    Usage {
-        /// The project
-        project: ProjectId,
-        /// What to add up by
-        #[arg(long, value_enum, default_value_t = UsageBy::Method)]
-        by: UsageBy,
-        /// From when on: how long ago, or a moment. Beyond two days whole days are known
-        #[arg(long, value_parser = gate::moment, default_value = "24h", value_name = "TIME")]
-        since: Moment,
-    },
+    Usage(Used),
     /// Which node is how, since when and why, and what is live
     Status {
         /// Show it again and again

@@ -1,6 +1,6 @@
 //! What people and programs read: tables and sentences, or JSON.
 
-use std::io::{IsTerminal as _, Write as _};
+use std::io::{self, IsTerminal as _, Write as _};
 use std::process::ExitCode;
 
 use comfy_table::presets::NOTHING;
@@ -44,7 +44,7 @@ pub(crate) struct Output {
 
 impl Output {
     pub(crate) fn new(json: bool) -> Self {
-        let terminal = std::io::stdout().is_terminal() && std::env::var_os("TERM").is_none_or(|term| term != "dumb");
+        let terminal = io::stdout().is_terminal() && std::env::var_os("TERM").is_none_or(|term| term != "dumb");
         // https://no-color.org: any value but the empty one.
         let refused = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
         Self { json, color: terminal && !refused && !json, terminal }
@@ -64,7 +64,18 @@ impl Output {
     #[expect(clippy::unused_self, reason = "whoever prints has an output")]
     pub(crate) fn line(self, line: &str) {
         // Whoever reads may be gone (`| head`); there is nobody left to tell.
-        let _ = writeln!(std::io::stdout(), "{line}");
+        let _ = writeln!(io::stdout(), "{line}");
+    }
+
+    /// A whole text for programs, of which no part may be missing unnoticed.
+    #[expect(clippy::unused_self, reason = "whoever prints has an output")]
+    pub(crate) fn text(self, text: &[u8]) -> io::Result<()> {
+        let mut out = io::stdout().lock();
+        match out.write_all(text).and_then(|()| out.flush()) {
+            // Whoever reads has seen enough.
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+            written => written,
+        }
     }
 
     /// A value as JSON, on one line.
@@ -84,7 +95,7 @@ impl Output {
             for cause in error.chain().skip(1) {
                 text.push_str(&format!(":\n{cause}").replace('\n', "\n  "));
             }
-            let _ = writeln!(std::io::stderr(), "{}", without_keys(&text));
+            let _ = writeln!(io::stderr(), "{}", without_keys(&text));
         }
     }
 

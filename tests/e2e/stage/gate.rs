@@ -2,9 +2,13 @@
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::time::Duration;
 
 use futures_util::future::join_all;
+use jiff::Timestamp;
+use nodeweir_domain::gate::account::Period;
 use nodeweir_domain::gate::key::{Key, Secret};
+use nodeweir_domain::gate::usage::{LogCursor, UsageCounts, UsageKey, UsageRow};
 use nodeweir_emulator::{Answer, Fault, On};
 use nodeweir_store::{GateStore as _, Written};
 use serde_json::{Value, json};
@@ -191,6 +195,63 @@ async fn of_two_operators_at_once_none_overwrites_the_other() {
         done.exits(0);
     }
     assert_eq!(world.json("project show shop").await["month"]["granted"], 1040);
+}
+
+#[tokio::test]
+async fn usage_is_told_and_exported() {
+    let (world, web) = World::with_shop().await;
+    world.call("usage shop").await.exits(0).says("shop used nothing since");
+    world.call("project create lab").await.exits(0);
+    world.call("usage shp").await.exits(1).says("did you mean `shop`?");
+    let key = web.digest().id();
+    let month = Period::of(Period::of(Timestamp::now()).begins() - Duration::from_secs(60));
+    let (first, last) = (month.begins(), month.ends() - Duration::from_secs(60));
+    let row = |project: &str, start: Timestamp, status: u16, credits: u64| UsageRow {
+        of: UsageKey {
+            start,
+            project: project.parse().unwrap(),
+            key,
+            network: "ethereum".parse().unwrap(),
+            method: "eth_call".to_owned(),
+            status,
+        },
+        counts: UsageCounts { requests: 1, calls: 2, credits, milliseconds: 4, bytes_in: 8, bytes_out: 16 },
+    };
+    let rows = [
+        row("shop", first - Duration::from_secs(60), 200, 1),
+        row("shop", first, 200, 2),
+        row("shop", first + Duration::from_secs(60), 200, 4),
+        row("shop", last, 429, 0),
+        row("lab", last, 200, 8),
+        row("shop", month.ends(), 200, 16),
+    ];
+    let (log, now) = ("proxy".parse().unwrap(), LogCursor { file: 1, offset: 1 });
+    assert_eq!(world.store.record_usage(&log, None, now, &rows).await.unwrap(), Written::Done);
+    let [begins, ends] = [first, last].map(|at| at.strftime("%Y-%m-%d"));
+    let header = "project,day,key,name,network,method,status,requests,calls,credits,milliseconds,bytes_in,bytes_out";
+    let expected = [
+        header.to_owned(),
+        format!("lab,{ends},{key},,ethereum,eth_call,200,1,2,8,4,8,16"),
+        format!("shop,{begins},{key},web,ethereum,eth_call,200,2,4,6,8,16,32"),
+        format!("shop,{ends},{key},web,ethereum,eth_call,429,1,2,0,4,8,16"),
+    ];
+    for _ in 0..2 {
+        let done = world.call(&format!("usage --all-projects --month {month} --export csv")).await.exits(0);
+        assert_eq!(done.out.split_terminator("\r\n").collect::<Vec<_>>(), expected);
+        let summed = world.json(&format!("usage shop --month {month} --by day")).await;
+        assert_eq!((&summed["total"]["credits"], &summed["total"]["calls"]), (&json!(6), &json!(6)));
+        // The second time as the gate leaves it.
+        world.store.fold_usage(Timestamp::now()).await.unwrap();
+    }
+    let named = world.call(&format!("usage shop --month {month} --by key")).await.exits(0);
+    named.says(&format!("web ({key})"));
+
+    // Half a bill is none.
+    let shop = On::call("dynamodb", "Query").by(OPERATOR).about(&world.tables.usage);
+    world.aws.fault(shop.from(1), Fault::Instead(Answer::error(400, "AccessDeniedException")));
+    let done = world.call(&format!("usage --all-projects --month {month} --export json")).await.exits(1);
+    assert_eq!(done.out, "");
+    done.says("AccessDeniedException");
 }
 
 /// Whatever fails: a key that was made is shown, because nobody could show it later.

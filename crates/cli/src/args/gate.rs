@@ -1,4 +1,4 @@
-//! The command line of projects, keys and usage.
+//! The command line of projects and keys.
 
 use std::num::NonZeroU32;
 use std::time::Duration;
@@ -192,16 +192,6 @@ pub(crate) enum Clearable {
     GrantedMethods,
     Websocket,
     Expires,
-}
-
-/// What `usage` adds up by.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(crate) enum UsageBy {
-    Method,
-    Key,
-    Network,
-    Day,
-    Status,
 }
 
 /// A moment, or how far it is from now.

@@ -54,7 +54,7 @@ pub(crate) async fn run(args: Args, output: Output) -> Result<Outcome> {
         Command::Node(node) => at!(place => node::run(node, place, output)),
         Command::Project(project) => at!(place => project::run(project, place, output)),
         Command::Key(key) => at!(place => key::run(key, place, output)),
-        Command::Usage { project, by, since } => at!(place => usage::run(&project, by, since, place, output)),
+        Command::Usage(used) => at!(place => usage::run(used, place, output)),
         Command::Status { watch } => at!(place => status::run(watch, place, output)),
         Command::Plan => at!(place => plan::run(place, output)),
         Command::History { revision: Some(seq), .. } => at!(place => history::text(seq, place, output)),
@@ -86,7 +86,7 @@ impl Command {
             Self::Node(_)
             | Self::Project(_)
             | Self::Key(_)
-            | Self::Usage { .. }
+            | Self::Usage(_)
             | Self::Status { .. }
             | Self::Plan
             | Self::History { .. }

@@ -1,4 +1,6 @@
-//! `nodeweir usage`
+//! `nodeweir usage`: what a project used, added up; or rows of it for a bill.
+
+mod export;
 
 use std::collections::BTreeMap;
 
@@ -8,13 +10,13 @@ use nodeweir_domain::gate::key::{Key, KeyId};
 use nodeweir_domain::gate::usage::{UsageCounts, UsageRow, day, minute};
 use nodeweir_domain::name::ProjectId;
 use nodeweir_domain::text::grouped;
-use nodeweir_store::GateStore as _;
+use nodeweir_store::{GateStore, Kept};
 use serde::Serialize;
 use serde_json::json;
 
 use super::key::shown_time;
 use super::project::need;
-use crate::args::{Moment, UsageBy};
+use crate::args::{Export, Range, UsageBy, Used};
 use crate::context::Usage;
 use crate::output::{Outcome, Output, Tone};
 use crate::place::Place;
@@ -49,25 +51,49 @@ impl Sum {
     }
 }
 
-pub(super) async fn run(
+/// Refuses a bill that would be of a part only, because what was used that long ago is forgotten.
+fn must_be_kept(range: Range, now: Timestamp) -> Result<(), Usage> {
+    let first = day(now.checked_sub(Kept::USAGE_DAYS).unwrap_or(Timestamp::MIN));
+    if range.from >= first {
+        return Ok(());
+    }
+    let days = Kept::USAGE_DAYS.as_secs() / 86_400;
+    let first = shown_day(first);
+    Err(Usage(format!("usage is kept for {days} days, so that no bill can begin before {first}; name a later time")))
+}
+
+pub(super) async fn run(asked: Used, place: &impl Place, output: Output) -> Result<Outcome> {
+    let now = Timestamp::now();
+    let range = asked.span.range(now).map_err(Usage)?;
+    if asked.export == Some(Export::Csv) && output.json {
+        return Err(Usage("--export csv prints no JSON; leave out --json, or write --export json".to_owned()).into());
+    }
+    let projects = match &asked.project {
+        Some(project) => vec![need(place, project).await?.id],
+        None => place.store().projects().await?.into_iter().map(|project| project.id).collect(),
+    };
+    match (asked.export, projects.as_slice()) {
+        (Some(format), projects) => {
+            must_be_kept(range, now)?;
+            export::run(projects, range, format, place.store(), output).await
+        }
+        (None, [project]) => show(project, asked.by, range, now, place.store(), output).await,
+        (None, _) => Err(Usage("all projects can be exported only: add --export".to_owned()).into()),
+    }
+}
+
+async fn show(
     project: &ProjectId,
     by: UsageBy,
-    since: Moment,
-    place: &impl Place,
+    range: Range,
+    now: Timestamp,
+    store: &impl GateStore,
     output: Output,
 ) -> Result<Outcome> {
-    let store = place.store();
-    let project = need(place, project).await?.id;
-    let now = Timestamp::now();
-    let since = match since.before(now) {
-        Some(since) if since <= now => since,
-        Some(_) => return Err(Usage("--since is yet to come".to_owned()).into()),
-        None => return Err(Usage("--since is too long ago".to_owned()).into()),
-    };
-    let rows = store.usage(&project, since, Timestamp::MAX).await?;
-    let keys = store.keys(&project).await?;
+    let rows = store.usage(project, range.from, range.to).await?;
+    let keys = store.keys(project).await?;
     // Where only days are known, they are known from their start.
-    let since = rows.first().map_or(minute(since), |first| first.of.start.min(minute(since)));
+    let since = rows.first().map_or(minute(range.from), |first| first.of.start.min(minute(range.from)));
     let (sums, total) = add_up(&rows, by);
     if output.json {
         let entry = |(label, sum): &(String, Sum)| {
@@ -75,25 +101,30 @@ pub(super) async fn run(
             value[by.as_str()] = json!(label);
             value["share"] = json!(f64::from(u32::try_from(sum.share).unwrap_or(0)) / 10_000.0);
             if by == UsageBy::Key {
-                value["name"] = json!(name_of(label, &keys));
+                value["name"] = json!(name_of_text(label, &keys));
             }
             value
         };
         let rows: Vec<_> = sums.iter().map(entry).collect();
+        let until = range.to.min(now);
         output.value(&json!({
-            "project": project, "since": since, "until": now, "by": by.as_str(), "rows": rows, "total": total,
+            "project": project, "since": since, "until": until, "by": by.as_str(), "rows": rows, "total": total,
         }));
         return Ok(Outcome::Fine);
     }
+    let when = match shown_time(since) {
+        since if range.to > now => format!("since {since}"),
+        since => format!("from {since} until {}", shown_time(range.to)),
+    };
     if sums.is_empty() {
-        output.line(&format!("{project} used nothing since {}", shown_time(since)));
+        output.line(&format!("{project} used nothing {when}"));
         return Ok(Outcome::Fine);
     }
     let most = sums.iter().map(|(_, sum)| sum.share).max().unwrap_or(0);
     let mut table: Vec<_> = sums
         .iter()
         .map(|(label, sum)| {
-            let label = match name_of(label, &keys).filter(|_| by == UsageBy::Key) {
+            let label = match name_of_text(label, &keys).filter(|_| by == UsageBy::Key) {
                 Some(name) => format!("{name} ({label})"),
                 None => label.clone(),
             };
@@ -102,7 +133,7 @@ pub(super) async fn run(
         .collect();
     table.push(cells("total", &total, ""));
     let title = by.as_str().to_uppercase();
-    output.line(&format!("{project} since {}", shown_time(since)));
+    output.line(&format!("{project} {when}"));
     output.line(&output.table(&[&title, "", "SHARE", "CALLS", "CREDITS", "ERRORS", "MEAN"], table));
     Ok(Outcome::Fine)
 }
@@ -123,7 +154,7 @@ impl UsageBy {
             Self::Method => row.of.method.clone(),
             Self::Key => row.of.key.to_string(),
             Self::Network => row.of.network.to_string(),
-            Self::Day => day(row.of.start).strftime("%Y-%m-%d").to_string(),
+            Self::Day => shown_day(row.of.start),
             Self::Status => row.of.status.to_string(),
         }
     }
@@ -151,9 +182,17 @@ fn add_up(rows: &[UsageRow], by: UsageBy) -> (Vec<(String, Sum)>, Sum) {
     (sums, total)
 }
 
-fn name_of<'a>(id: &str, keys: &'a [Key]) -> Option<&'a str> {
-    let id: KeyId = id.parse().ok()?;
-    keys.iter().find(|key| key.id() == id).map(|key| key.name.as_str())
+fn name_of<'a>(id: &KeyId, keys: &'a [Key]) -> Option<&'a str> {
+    keys.iter().find(|key| key.id() == *id).map(|key| key.name.as_str())
+}
+
+fn name_of_text<'a>(id: &str, keys: &'a [Key]) -> Option<&'a str> {
+    name_of(&id.parse().ok()?, keys)
+}
+
+/// The day in UTC that a moment is in.
+fn shown_day(at: Timestamp) -> String {
+    at.strftime("%Y-%m-%d").to_string()
 }
 
 fn cells(label: &str, sum: &Sum, bar: &str) -> Vec<(Tone, String)> {
@@ -181,7 +220,16 @@ fn bar(share: u64, most: u64) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::bar;
+    use super::*;
+
+    #[test]
+    fn a_bill_begins_with_a_day_that_is_kept_whole() {
+        let moment = |text: &str| text.parse::<Timestamp>().unwrap();
+        let now = moment("2026-12-05T12:00:00Z");
+        let is_kept = |from: Timestamp| must_be_kept(Range { from, to: Timestamp::MAX }, now).is_ok();
+        assert!(is_kept(moment("2025-10-31T00:00:00Z")) && is_kept(now - Kept::USAGE_DAYS));
+        assert!(!is_kept(moment("2025-10-30T23:59:59Z")));
+    }
 
     #[test]
     fn bars_are_as_long_as_their_share() {
