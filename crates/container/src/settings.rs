@@ -6,6 +6,7 @@
 //! | `NODEWEIR_CONFIG` | or a file with it; `/etc/nodeweir/config.yml` unless named |
 //! | `NODEWEIR_BUCKET` | the bucket whose object is published |
 //! | `NODEWEIR_FOLDER` | or a folder with it |
+//! | `NODEWEIR_GATE_TABLE`, `NODEWEIR_USAGE_TABLE` | with a bucket, where the gate finds projects, keys and credits |
 //! | `NODEWEIR_STATE` | what may be written to; `/var/lib/nodeweir` unless named |
 //! | `NODEWEIR_LOOK` | between two looks at what is published, about; `3s` unless named |
 //! | `NODEWEIR_STAGE` | prints metrics for CloudWatch once a minute, under this stage's name |
@@ -15,6 +16,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, anyhow, bail};
+use nodeweir_aws::Tables;
 use nodeweir_domain::config::Config;
 use nodeweir_domain::text::parse_duration;
 
@@ -33,6 +35,8 @@ pub(crate) enum Published {
 pub(crate) struct Settings {
     pub(crate) config: Config,
     pub(crate) published: Published,
+    /// What the gate works on; without, it is the state's own store.
+    pub(crate) tables: Option<Tables>,
     pub(crate) state: PathBuf,
     pub(crate) look: Duration,
     pub(crate) stage: Option<String>,
@@ -58,10 +62,15 @@ impl Settings {
             (None, None) => bail!("set NODEWEIR_BUCKET or NODEWEIR_FOLDER: where the published revision is"),
             (Some(_), Some(_)) => bail!("NODEWEIR_BUCKET and NODEWEIR_FOLDER are set: leave one out"),
         };
-        if config.gate.enabled && matches!(published, Published::Bucket(_)) {
+        let tables = match (variable("NODEWEIR_GATE_TABLE"), variable("NODEWEIR_USAGE_TABLE")) {
+            (Some(gate), Some(usage)) => Some(Tables { gate, usage, ..Tables::default() }),
+            (None, None) => None,
+            _ => bail!("of NODEWEIR_GATE_TABLE and NODEWEIR_USAGE_TABLE one is set: the gate needs both, or none"),
+        };
+        if config.gate.enabled && tables.is_none() && matches!(published, Published::Bucket(_)) {
             bail!(
-                "{place} has the gate switched on, which runs beside a folder only so far (NODEWEIR_FOLDER), where the keys \
-                 are in the same state: without it every request would be refused. Write `gate.enabled: false`"
+                "{place} has the gate switched on, and there is no store for it: set NODEWEIR_GATE_TABLE and \
+                 NODEWEIR_USAGE_TABLE, as the stack does, or write `gate.enabled: false`"
             );
         }
         let state = variable("NODEWEIR_STATE").unwrap_or_else(|| STATE.to_owned()).into();
@@ -70,7 +79,7 @@ impl Settings {
         if look.is_zero() {
             bail!("NODEWEIR_LOOK is no time at all: without a pause S3 would be asked all the time");
         }
-        Ok(Self { config, published, state, look, stage: variable("NODEWEIR_STAGE") })
+        Ok(Self { config, published, tables, state, look, stage: variable("NODEWEIR_STAGE") })
     }
 }
 
@@ -97,10 +106,15 @@ gate: {enabled: false}";
         std::fs::write(&file, CONFIG).unwrap();
         let named = [("NODEWEIR_CONFIG", file.to_str().unwrap()), ("NODEWEIR_FOLDER", "/published")];
         assert_eq!(read(&named).unwrap().published, Published::Folder("/published".into()));
-        let gated = CONFIG.trim_end_matches("gate: {enabled: false}");
+        let text = CONFIG.trim_end_matches("gate: {enabled: false}");
         let gated =
-            read(&[("NODEWEIR_CONFIG_TEXT", gated), ("NODEWEIR_FOLDER", "f"), ("NODEWEIR_STAGE", "dev")]).unwrap();
-        assert_eq!((gated.config.gate.enabled, gated.stage.as_deref()), (true, Some("dev")));
+            read(&[("NODEWEIR_CONFIG_TEXT", text), ("NODEWEIR_FOLDER", "f"), ("NODEWEIR_STAGE", "dev")]).unwrap();
+        assert_eq!((gated.config.gate.enabled, gated.stage.as_deref(), gated.tables), (true, Some("dev"), None));
+        let tables = [("NODEWEIR_GATE_TABLE", "g"), ("NODEWEIR_USAGE_TABLE", "u")];
+        let shared =
+            read(&[&[("NODEWEIR_CONFIG_TEXT", text), ("NODEWEIR_BUCKET", "b")], &tables[..]].concat()).unwrap();
+        let expected = Tables { gate: "g".to_owned(), usage: "u".to_owned(), ..Tables::default() };
+        assert_eq!(shared.tables, Some(expected));
     }
 
     /// As a task of a stack has it, where a bare `${` would be the template's.
@@ -125,8 +139,9 @@ gate: {enabled: false}";
             ),
             (
                 &[("NODEWEIR_CONFIG_TEXT", CONFIG.trim_end_matches("gate: {enabled: false}")), bucket],
-                "Write `gate.enabled: false`",
+                "there is no store for it",
             ),
+            (&[("NODEWEIR_CONFIG_TEXT", CONFIG), bucket, ("NODEWEIR_GATE_TABLE", "g")], "the gate needs both"),
             (&[("NODEWEIR_CONFIG_TEXT", "networks: 7"), bucket], "NODEWEIR_CONFIG_TEXT has faults"),
             (
                 &[("NODEWEIR_CONFIG_TEXT", CONFIG), bucket, ("NODEWEIR_LOOK", "3")],

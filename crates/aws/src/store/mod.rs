@@ -34,8 +34,8 @@ pub(crate) type Row = HashMap<String, AttributeValue>;
 /// Partition and only sort key of the last deployment's row in `history`.
 const DEPLOYMENT: &str = "deployment";
 
-/// The names of the tables.
-#[derive(Debug, Clone)]
+/// The names of the tables. A program may leave those out that it does not use.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Tables {
     /// The node list: partition key `network`, sort key `node`.
     pub nodes: String,

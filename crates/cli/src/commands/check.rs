@@ -43,20 +43,12 @@ impl Place {
 
     /// On AWS, where nothing of this machine matters.
     fn on_aws(config: &Config, aws: &Aws) -> Self {
-        let mut warnings = Vec::new();
-        if config.gate.enabled {
-            warnings.push(
-                "the gate keeps its keys in the folder of one machine, which tasks on AWS do not share: write \
-                 `gate.enabled: false`"
-                    .to_owned(),
-            );
-        }
         let Aws { account, region, host, .. } = aws;
         let lines = vec![
             format!("on AWS: account {account}, {region}, behind {host}"),
             format!("proxy: {}, in its image", config.proxy.kind),
         ];
-        Self { lines, proxy: None, warnings }
+        Self { lines, proxy: None, warnings: Vec::new() }
     }
 }
 
