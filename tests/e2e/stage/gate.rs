@@ -225,7 +225,7 @@ async fn usage_is_told_and_exported() {
         row("lab", last, 200, 8),
         row("shop", month.ends(), 200, 16),
     ];
-    let (log, now) = ("proxy".parse().unwrap(), LogCursor { file: 1, offset: 1 });
+    let (log, now) = ("proxy".parse().unwrap(), LogCursor::at(1, 1));
     assert_eq!(world.store.record_usage(&log, None, now, &rows).await.unwrap(), Written::Done);
     let [begins, ends] = [first, last].map(|at| at.strftime("%Y-%m-%d"));
     let header = "project,day,key,name,network,method,status,requests,calls,credits,milliseconds,bytes_in,bytes_out";

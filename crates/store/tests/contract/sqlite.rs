@@ -70,7 +70,9 @@ impl Place for Folder {
             ),
             Row::Account => format!("INSERT OR REPLACE INTO accounts VALUES ('shop', '2026-11', 0, {damage})"),
             // What looks like a number would be one.
-            Row::LogCursor => format!("INSERT OR REPLACE INTO log_cursors VALUES ('proxy-1', 7, 'at ' || {damage})"),
+            Row::LogCursor => {
+                format!("INSERT OR REPLACE INTO log_cursors VALUES ('proxy-1', 7, 'at ' || {damage}, NULL)")
+            }
             Row::Usage => format!(
                 "INSERT INTO usage VALUES ('shop', 60, {}, 'no key', {damage}, {damage}, 200, 1, 1, 1, 1, 1, 1)",
                 minute(at(0)).as_second()

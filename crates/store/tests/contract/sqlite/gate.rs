@@ -73,7 +73,7 @@ async fn a_file_of_the_first_schema_is_brought_to_this_one_and_loses_nothing() {
     }
     let version: i64 =
         Connection::open(folder.file()).unwrap().pragma_query_value(None, "user_version", |row| row.get(0)).unwrap();
-    assert_eq!(version, 2);
+    assert_eq!(version, 3);
 }
 
 #[test]
