@@ -59,6 +59,8 @@ need_packages() {
   if [[ ${1:-} == test ]]; then commands+=(npm:nodejs npm:npm python3:python3); fi
   if is_debian_like; then
     install_missing "${commands[@]}" libc6-dev ca-certificates
+    # Clocks that are apart.
+    if [[ ${1:-} == test ]]; then install_missing libfaketime; fi
     return
   fi
   local item missing=()
@@ -68,7 +70,7 @@ need_packages() {
   say "  Rust >= $(rust_version) (https://rustup.rs), a C compiler, make, pkg-config, curl, git"
   say "  nginx >= $min_nginx with the Lua module (ngx_http_lua_module)"
   say "  HAProxy >= $min_haproxy"
-  if [[ ${1:-} == test ]]; then say "  for the tests: Node.js with npm, Python 3 with venv"; fi
+  if [[ ${1:-} == test ]]; then say "  for the tests: Node.js with npm, Python 3 with venv, libfaketime"; fi
   die 2 "not found: ${missing[*]:-a recent enough nginx with Lua, or HAProxy}"
 }
 

@@ -14,7 +14,7 @@ use rustix::process::Signal;
 
 use crate::nodes::Anvil;
 use crate::process::{send, until};
-use crate::rig::{Container, Rig};
+use crate::rig::{Container, Rig, gate_of};
 
 /// What an operator beside the container has made: the project `shop`, and a key.
 struct Shop {
@@ -48,11 +48,6 @@ impl Shop {
     async fn account(&self) -> Account {
         self.store.account(&self.project, Period::of(Timestamp::now())).await.unwrap().unwrap()
     }
-}
-
-/// The process of the gate.
-fn gate(rig: &Rig) -> Option<i32> {
-    std::fs::read_to_string(rig.state.join("gate.lock")).ok()?.trim().parse().ok()
 }
 
 /// What it was given.
@@ -98,7 +93,7 @@ async fn a_gate_that_is_killed_is_started_again_and_takes_nothing_with_it() {
     // Without a pause it would be back before anybody could look.
     let mut killed = None;
     until("who asks is told that nobody may pass", async || {
-        if let Some(pid) = gate(&rig).filter(|pid| killed != Some(*pid)) {
+        if let Some(pid) = gate_of(&rig).filter(|pid| killed != Some(*pid)) {
             killed = Some(pid);
             send(pid, Signal::KILL);
         }
@@ -123,7 +118,7 @@ async fn where_requests_pass_without_a_gate_a_task_stays_ready_without_it() {
     assert_eq!(container.call_by("nobody").await.unwrap().status, 401);
     let mut killed = None;
     until("who has no key passes", async || {
-        if let Some(pid) = gate(&rig).filter(|pid| killed != Some(*pid)) {
+        if let Some(pid) = gate_of(&rig).filter(|pid| killed != Some(*pid)) {
             killed = Some(pid);
             send(pid, Signal::KILL);
         }
@@ -144,7 +139,7 @@ async fn the_gate_is_given_no_secret_of_a_node() {
     rig.sections = "secrets: {KEY: {hosts: [127.0.0.1]}}\n";
     let (_shop, mut container) = started_by(&rig, &one, &["/usr/bin/env", "KEY=of-a-node"]).await;
     assert!(has_in_environment(i32::try_from(container.child.0.id()).unwrap(), "KEY=of-a-node"));
-    assert!(!has_in_environment(gate(&rig).unwrap(), "of-a-node"));
+    assert!(!has_in_environment(gate_of(&rig).unwrap(), "of-a-node"));
     assert_eq!(container.stop().await, 0);
 }
 
@@ -167,7 +162,7 @@ async fn a_gate_that_does_not_stay_ends_the_container() {
     let admin = rig.admin.unwrap();
     let mut killed = None;
     let _taken = until("another program has its address", async || {
-        if let Some(pid) = gate(&rig).filter(|pid| killed != Some(*pid)) {
+        if let Some(pid) = gate_of(&rig).filter(|pid| killed != Some(*pid)) {
             killed = Some(pid);
             send(pid, Signal::KILL);
         }

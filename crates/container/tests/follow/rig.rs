@@ -5,8 +5,10 @@ use std::fs::{self, File};
 use std::os::unix::process::ExitStatusExt as _;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use jiff::Timestamp;
+use nodeweir_aws::Tables;
 use nodeweir_control::edges::PublishedObject as _;
 use nodeweir_control::folder::FolderObject;
 use nodeweir_domain::config::{Config, ProxyKind};
@@ -40,8 +42,10 @@ pub(crate) struct Rig {
     pub(crate) timeouts: &'static str,
     /// Between two looks at what is published.
     pub(crate) look: &'static str,
-    /// The gate's own port, if it is on; then what is published is a folder.
+    /// The gate's own port, if it is on; then what is published is a folder, unless the gate has tables.
     pub(crate) admin: Option<u16>,
+    /// The gate's, if it shares them with others.
+    pub(crate) tables: Option<Tables>,
     /// More keys of its section, with a comma before each.
     pub(crate) gate: &'static str,
     /// What the process writes to, as it sees it.
@@ -51,9 +55,14 @@ pub(crate) struct Rig {
 
 impl Rig {
     pub(crate) async fn new(leader: u16) -> Self {
-        let aws = Aws::start(Moto::shared());
+        Self::on(Aws::start(Moto::shared()), leader).await
+    }
+
+    /// One in this account, for a bucket of its own.
+    pub(crate) async fn on(aws: Aws, leader: u16) -> Self {
+        static BUCKETS: AtomicU32 = AtomicU32::new(0);
         let client = aws.client();
-        let bucket = format!("published-{}", aws.account());
+        let bucket = format!("published-{}-{}", aws.account(), BUCKETS.fetch_add(1, Ordering::Relaxed));
         let region = "<CreateBucketConfiguration><LocationConstraint>eu-central-1</LocationConstraint></CreateBucketConfiguration>";
         let made = client.send("s3", "PUT", &format!("/{bucket}"), &[], region).await.unwrap();
         assert_eq!(made.status, 200, "{}", made.text());
@@ -69,6 +78,7 @@ impl Rig {
             timeouts: "connect: 500ms, attempt: 5s, total: 20s, keepalive_min: 1s, shutdown: 3s, drain: 1s",
             look: "3s",
             admin: None,
+            tables: None,
             gate: "",
             state: place.path().to_owned(),
             place,
@@ -78,6 +88,10 @@ impl Rig {
     /// The same with the gate on, beside a folder.
     pub(crate) async fn gated(leader: u16) -> Self {
         Self { admin: Some(free_port()), ..Self::new(leader).await }
+    }
+
+    fn is_beside_a_folder(&self) -> bool {
+        self.admin.is_some() && self.tables.is_none()
     }
 
     /// The configuration with a leader of this name at a port.
@@ -124,7 +138,7 @@ gate: {gate}
     }
 
     pub(crate) async fn publish(&self, text: &str) {
-        if self.admin.is_some() {
+        if self.is_beside_a_folder() {
             let object = FolderObject::open(&self.folder()).unwrap();
             let seen = object.get().await.unwrap().map(|(etag, _)| etag);
             assert!(object.put(seen.as_ref(), text).await.unwrap());
@@ -151,10 +165,14 @@ gate: {gate}
         let mut command = Command::new(line[0]);
         command.args(&line[1..]);
         command.env("NODEWEIR_CONFIG_TEXT", self.config("leader", self.leader));
-        match self.admin {
-            Some(_) => command.env("NODEWEIR_FOLDER", self.folder()),
-            None => command.env("NODEWEIR_BUCKET", &self.bucket),
-        };
+        if self.is_beside_a_folder() {
+            command.env("NODEWEIR_FOLDER", self.folder());
+        } else {
+            command.env("NODEWEIR_BUCKET", &self.bucket);
+        }
+        if let Some(Tables { gate, usage, .. }) = &self.tables {
+            command.env("NODEWEIR_GATE_TABLE", gate).env("NODEWEIR_USAGE_TABLE", usage);
+        }
         command.env("NODEWEIR_STATE", &self.state).env("NODEWEIR_LOOK", self.look);
         command.env("AWS_ENDPOINT_URL", self.aws.url());
         command
@@ -173,6 +191,11 @@ gate: {gate}
     pub(crate) fn start(&self) -> Container {
         self.start_by(&[])
     }
+}
+
+/// The process of the gate, if one runs.
+pub(crate) fn gate_of(rig: &Rig) -> Option<i32> {
+    fs::read_to_string(rig.state.join("gate.lock")).ok()?.trim().parse().ok()
 }
 
 /// The process, and the proxy under it, which ends with the test even if the process was killed.

@@ -19,6 +19,8 @@ pub struct On {
     resource: Option<String>,
     first: usize,
     after: Option<usize>,
+    /// One of so many; 0 and 1 are all.
+    step: usize,
 }
 
 impl On {
@@ -67,6 +69,12 @@ impl On {
         Self { first: 0, after: Some(n), ..self }
     }
 
+    /// Of these, every second one.
+    #[must_use]
+    pub fn every_second(self) -> Self {
+        Self { step: 2, ..self }
+    }
+
     pub(super) fn matches(&self, call: &Call) -> bool {
         let is = |wanted: &Option<String>, found: &str| wanted.as_deref().is_none_or(|wanted| wanted == found);
         is(&self.by, &call.by)
@@ -76,7 +84,9 @@ impl On {
     }
 
     pub(super) fn is_number(&self, number: usize) -> bool {
-        self.first <= number && self.after.is_none_or(|after| number < after)
+        self.first <= number
+            && self.after.is_none_or(|after| number < after)
+            && (number - self.first).is_multiple_of(self.step.max(1))
     }
 }
 

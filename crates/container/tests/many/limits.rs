@@ -1,0 +1,81 @@
+//! One project's rate among several gates, and what an operator changes.
+
+use std::time::{Duration, Instant};
+
+use futures_util::future::join_all;
+use jiff::Timestamp;
+use nodeweir_domain::gate::key::{Key, KeyDigest};
+use nodeweir_store::{GateStore as _, Written};
+use rustix::process::Signal;
+
+use crate::client::Connection;
+use crate::load::Load;
+use crate::process::until;
+use crate::world::{Task, World};
+
+/// Of the tier `slow`.
+const RATE: f64 = 50.0;
+
+/// What all tasks admit together while their number stays, in parts of the rate; the burst is gone before.
+async fn admitted(world: &World, key: &str) -> f64 {
+    let start = |task: &Task| Load::start(&[task.port(); 2], key, Duration::from_millis(5));
+    let loads: Vec<Load> = world.tasks.iter().map(start).collect();
+    let is_spent = async || loads.iter().all(|load| load.counts().of(429) > 20).then_some(());
+    until("the burst of each is used up", is_spent).await;
+    let passed = || loads.iter().map(|load| load.counts().passed()).sum::<u64>();
+    let (before, began) = (passed(), Instant::now());
+    loads[0].lasts(Duration::from_secs(4)).await;
+    let (after, took) = (passed(), began.elapsed());
+    join_all(loads.into_iter().map(Load::end)).await;
+    #[expect(clippy::cast_precision_loss, reason = "a few hundred")]
+    let share = (after - before) as f64 / (RATE * took.as_secs_f64());
+    println!("{} tasks admitted {share:.3} of the rate", world.tasks.len());
+    share
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn together_they_admit_what_one_would_however_many_they_are() {
+    let mut world = World::with(1).await;
+    let key = world.key("shop", "slow").await;
+    let mut shares = Vec::new();
+    for tasks in [1, 3, 10, 2] {
+        world.scale(tasks).await;
+        shares.push(admitted(&world, &key).await);
+    }
+    // One is killed, and nobody says goodbye for it.
+    let killed = world.tasks.pop().unwrap();
+    killed.signal_gate(Signal::KILL).await;
+    drop(killed);
+    world.know_each_other().await;
+    shares.push(admitted(&world, &key).await);
+    // A call for each gate may fall into the time or out of it.
+    assert!(shares.iter().all(|share| (0.9..1.06).contains(share)), "{shares:?}");
+    world.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_revocation_reaches_every_gate_within_half_a_minute() {
+    let mut world = World::with(3).await;
+    let key = world.key("shop", "big").await;
+    let ports: Vec<u16> = world.tasks.iter().map(Task::port).collect();
+    let load = Load::start(&ports, &key, Duration::from_millis(20));
+    load.passes(30).await;
+    let digest = KeyDigest::of(&key);
+    let seen = world.store.key(&digest).await.unwrap().unwrap();
+    let revoked = Key { revoked: Some(Timestamp::now()), ..seen.clone() };
+    assert_eq!(world.store.put_key(Some(&seen), &revoked).await.unwrap(), Written::Done);
+    let began = Instant::now();
+    for port in ports {
+        let refuses = async || {
+            let path = format!("/ethereum/v3/{key}");
+            let answer = Connection::call(port, &path, "eth_blockNumber").await.ok()?;
+            (answer.status == 401).then_some(())
+        };
+        until("the key is refused", refuses).await;
+    }
+    let took = began.elapsed();
+    println!("the revocation took {took:.1?}");
+    assert!(took < Duration::from_secs(30), "{took:?}");
+    load.end().await;
+    world.stop().await;
+}
