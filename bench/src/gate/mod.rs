@@ -2,6 +2,7 @@
 
 mod child;
 mod decide;
+mod fleet;
 mod http;
 mod keys;
 mod machine;
@@ -22,11 +23,12 @@ pub(crate) fn measure(part: Option<&str>) -> anyhow::Result<()> {
         ("threads", http::measure_threads),
         ("floods", http::measure_floods),
         ("keys", keys::measure),
+        ("fleet", fleet::measure),
     ];
     if let Some(part) = part
         && !parts.iter().any(|(name, _)| *name == part)
     {
-        bail!("there is no part {part:?} of `gate`: decide, http, threads, floods or keys is expected");
+        bail!("there is no part {part:?} of `gate`: decide, http, threads, floods, keys or fleet is expected");
     }
     for (name, measure) in parts {
         if part.is_none_or(|part| part == *name) {

@@ -9,7 +9,7 @@ use nodeweir_store::{GateStore as _, Written};
 use rustix::process::Signal;
 
 use crate::client::Connection;
-use crate::load::Load;
+use crate::load::{Counts, Load};
 use crate::process::until;
 use crate::world::{Task, World};
 
@@ -33,15 +33,41 @@ async fn admitted(world: &World, key: &str) -> f64 {
     share
 }
 
+/// Somebody else's calls of each task, as long as there is one.
+struct Meanwhile {
+    key: String,
+    loads: Vec<Load>,
+    ended: Vec<Counts>,
+}
+
+impl Meanwhile {
+    fn follow(&mut self, world: &World) {
+        for task in &world.tasks[self.loads.len()..] {
+            self.loads.push(Load::start(&[task.port()], &self.key, Duration::from_millis(50)));
+        }
+    }
+
+    /// As a load balancer does before it lets a task go.
+    async fn leave(&mut self, tasks: usize) {
+        for load in self.loads.split_off(tasks.min(self.loads.len())) {
+            self.ended.push(load.end().await.0);
+        }
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn together_they_admit_what_one_would_however_many_they_are() {
     let mut world = World::with(1).await;
-    let key = world.key("shop", "slow").await;
+    let (key, key_of_other) = (world.key("shop", "slow").await, world.key("other", "big").await);
+    let mut meanwhile = Meanwhile { key: key_of_other, loads: Vec::new(), ended: Vec::new() };
     let mut shares = Vec::new();
     for tasks in [1, 3, 10, 2] {
+        meanwhile.leave(tasks).await;
         world.scale(tasks).await;
+        meanwhile.follow(&world);
         shares.push(admitted(&world, &key).await);
     }
+    meanwhile.leave(0).await;
     // One is killed, and nobody says goodbye for it.
     let killed = world.tasks.pop().unwrap();
     killed.signal_gate(Signal::KILL).await;
@@ -51,6 +77,18 @@ async fn together_they_admit_what_one_would_however_many_they_are() {
     // A call for each gate may fall into the time or out of it.
     assert!(shares.iter().all(|share| (0.9..1.06).contains(share)), "{shares:?}");
     world.stop().await;
+
+    // They came and went, and each call of the other project was paid for once.
+    let passed: u64 = meanwhile.ended.iter().map(Counts::passed).sum();
+    assert!(
+        meanwhile.ended.iter().all(|counts| counts.answered.len() == 1 && counts.broken == 0),
+        "{:?}",
+        meanwhile.ended
+    );
+    let account = world.account("other").await;
+    let paid = account.spent + account.written_off + u64::try_from(account.leased()).unwrap();
+    // The one that was killed may have had a lease.
+    assert!(account.spent <= passed && passed <= paid, "{passed}: {account:?}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
