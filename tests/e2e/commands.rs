@@ -37,7 +37,8 @@ async fn the_sample_is_right_and_needs_its_secret() {
     assert_eq!(value["warnings"], serde_json::json!([]));
     assert_eq!(value["networks"].as_array().unwrap().len(), 3);
     let gate = serde_json::json!({
-        "enabled": true, "listen": "socket", "admin": "127.0.0.1:8081", "when_away": "closed", "cautions": [],
+        "enabled": true, "listen": "socket", "admin": "127.0.0.1:8081", "when_away": "closed", "limits": "local",
+        "cautions": [],
     });
     assert_eq!(value["gate"], gate);
     assert!(!checked.out.contains("0123456789abcdef"), "the key is shown");

@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
-use nodeweir_domain::config::{Config, WhenAway};
+use nodeweir_domain::config::{Config, LimitStore, WhenAway};
 use rustix::process::{Pid, Signal, kill_process};
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::net::TcpStream;
@@ -265,8 +265,12 @@ impl Kept {
 fn spawn(job: &Job) -> Result<(Child, Words, JoinHandle<()>)> {
     let mut command = Command::new(std::env::current_exe().context("cannot find this program")?);
     command.args(&job.words);
-    // It speaks to no node.
-    for secret in job.config.secrets.0.keys() {
+    // It speaks to no node; only to who counts rates, if that is somebody else.
+    let own = match &job.config.gate.limits {
+        LimitStore::Redis(url) => url.password.as_ref(),
+        LimitStore::Local => None,
+    };
+    for secret in job.config.secrets.0.keys().filter(|name| Some(*name) != own) {
         command.env_remove(secret.as_str());
     }
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());

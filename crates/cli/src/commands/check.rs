@@ -4,7 +4,7 @@ use std::path::Path;
 
 use anyhow::Result;
 use nodeweir_control::proxy::Program;
-use nodeweir_domain::config::{Aws, Config, Gate, GateAddress, WhenAway};
+use nodeweir_domain::config::{Aws, Config, Gate, GateAddress, LimitStore, WhenAway};
 use nodeweir_domain::fleet::node::{SecretName, resolve};
 use nodeweir_domain::name::StageName;
 use serde_json::json;
@@ -72,7 +72,7 @@ pub(super) fn run(file: Option<&Path>, stage: Option<&StageName>, output: Output
         };
         let gate = json!({
             "enabled": gate.enabled, "listen": listen, "admin": gate.admin,
-            "when_away": shown_when_away(gate.when_away).0, "cautions": cautions,
+            "when_away": shown_when_away(gate.when_away).0, "limits": gate.limits.to_string(), "cautions": cautions,
         });
         let aws = config.aws.as_ref();
         let aws = aws.map(|aws| json!({"account": aws.account, "region": aws.region, "host": aws.host}));
@@ -93,7 +93,9 @@ pub(super) fn run(file: Option<&Path>, stage: Option<&StageName>, output: Output
         for line in lines {
             output.line(&format!("  {line}"));
         }
-        output.line(&format!("  {}", describe(&config.gate)));
+        for line in describe(&config.gate) {
+            output.line(&format!("  {line}"));
+        }
         for warning in warnings.iter().chain(&cautions) {
             output.line(&output.tone(Tone::Odd, &format!("  {warning}")));
         }
@@ -101,9 +103,9 @@ pub(super) fn run(file: Option<&Path>, stage: Option<&StageName>, output: Output
     Ok(if warnings.is_empty() { Outcome::Fine } else { Outcome::Degraded })
 }
 
-fn describe(gate: &Gate) -> String {
+fn describe(gate: &Gate) -> Vec<String> {
     if !gate.enabled {
-        return "the gate is off: whoever reaches the address may call".to_owned();
+        return vec!["the gate is off: whoever reaches the address may call".to_owned()];
     }
     let listen = match gate.listen {
         GateAddress::Socket => "a unix socket in the proxy's folder".to_owned(),
@@ -111,7 +113,11 @@ fn describe(gate: &Gate) -> String {
     };
     let admin = gate.admin;
     let (_, fate) = shown_when_away(gate.when_away);
-    format!("gate: on, at {listen}, admin at {admin}; while it is away, requests {fate}")
+    let mut lines = vec![format!("gate: on, at {listen}, admin at {admin}; while it is away, requests {fate}")];
+    if let LimitStore::Redis(url) = &gate.limits {
+        lines.push(format!("rates: counted in {url}, by each gate while that is away"));
+    }
+    lines
 }
 
 /// What is right and meant, and yet lets somebody call without limit. It changes no exit code.

@@ -68,7 +68,7 @@ pub(super) fn check(written: Written) -> Result<Config, Faults> {
     let proxy = proxy(&mut check, &written.proxy);
     let rollout = rollout(&mut check, &written.rollout);
     let listen = proxy.as_ref().map(|proxy| proxy.listen);
-    let gate = gate::gate(&mut check, written.gate, &names, listen);
+    let gate = gate::gate(&mut check, written.gate, &names, &secrets, listen);
     if proxy.as_ref().is_some_and(|proxy| proxy.kind == ProxyKind::Haproxy)
         && gate.as_ref().is_some_and(|gate| gate.enabled)
     {

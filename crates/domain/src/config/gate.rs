@@ -1,11 +1,13 @@
 //! Settings of the gate.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::net::SocketAddr;
 use std::num::NonZeroU32;
 
 use ipnet::IpNet;
 
+use super::redis::RedisUrl;
 use crate::gate::price::Prices;
 use crate::gate::project::{Allowance, Project, Tier};
 use crate::name::TierName;
@@ -23,6 +25,8 @@ pub struct Gate {
     pub admin: SocketAddr,
     /// Load balancers whose `X-Forwarded-For` is believed.
     pub trusted_proxies: Vec<IpNet>,
+    /// Who counts how fast a key asks.
+    pub limits: LimitStore,
     /// Bounds on each client address, before anything of a request is read.
     pub shield: Shield,
     /// Members that a batch may have, 1 to 1,000.
@@ -58,6 +62,24 @@ pub enum GateAddress {
     Socket,
     /// At this address, by TCP.
     Tcp(SocketAddr),
+}
+
+/// Who counts how fast a key asks.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum LimitStore {
+    /// Each gate by itself.
+    Local,
+    /// One Redis or Valkey for all gates.
+    Redis(RedisUrl),
+}
+
+impl fmt::Display for LimitStore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Local => f.write_str("local"),
+            Self::Redis(url) => url.fmt(f),
+        }
+    }
 }
 
 /// Bounds on each client address.

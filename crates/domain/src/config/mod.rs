@@ -4,6 +4,7 @@
 mod aws;
 mod checked;
 mod gate;
+mod redis;
 mod written;
 mod yaml;
 
@@ -17,7 +18,8 @@ use crate::fleet::node::{Node, SecretRules};
 use crate::name::{NetworkId, NodeName};
 
 pub use aws::Aws;
-pub use gate::{Gate, GateAddress, Shield, WhenAway};
+pub use gate::{Gate, GateAddress, LimitStore, Shield, WhenAway};
+pub use redis::{BadRedisUrl, RedisUrl};
 pub use written::schema;
 
 /// A configuration in which everything fits together.

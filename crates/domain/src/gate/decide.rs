@@ -93,7 +93,8 @@ pub struct Permit {
     pub cost: u64,
     /// JSON-RPC calls in it, which is what the rate counts.
     pub calls: u32,
-    quota: Quota,
+    /// How fast the key may ask.
+    pub quota: Quota,
 }
 
 /// Everything that can be said without rate and credits.

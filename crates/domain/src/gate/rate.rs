@@ -95,6 +95,13 @@ pub struct Bucket {
 }
 
 impl Bucket {
+    /// A bucket that somebody else keeps, by another clock, who says now how many millionths of a token are missing,
+    /// how many 256ths were taken of late, and how long its clock stands still because it went backwards.
+    pub fn seen(quota: Quota, missing_millionths: u64, recent: u32, behind: Duration, now: Nanos) -> Self {
+        let missing = missing_millionths.saturating_mul(TOKEN / 1_000_000);
+        Self { missing, at: now.plus(behind), rate: Some(quota.per_second), recent }
+    }
+
     /// Whether a request of `n` members may pass; changes nothing. The level is without it.
     pub fn look(&self, quota: Quota, n: u32, now: Nanos) -> Result<Level, Limited> {
         let missing = self.missing(quota, now);

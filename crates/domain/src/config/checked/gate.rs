@@ -5,8 +5,10 @@ use std::net::SocketAddr;
 use std::num::NonZeroU32;
 
 use super::Check;
-use crate::config::gate::{Gate, GateAddress, Shield, WhenAway};
+use crate::config::gate::{Gate, GateAddress, LimitStore, Shield, WhenAway};
+use crate::config::redis::RedisUrl;
 use crate::config::written::gate::{GateWritten, PricesWritten, TierWritten};
+use crate::fleet::node::SecretRules;
 use crate::gate::method::MethodPattern;
 use crate::gate::price::{Prices, Table};
 use crate::gate::project::{MOST_CREDITS, MOST_RATE, Tier};
@@ -34,6 +36,7 @@ pub(super) fn gate(
     check: &mut Check,
     written: GateWritten,
     networks: &[String],
+    secrets: &SecretRules,
     listen: Option<SocketAddr>,
 ) -> Option<Gate> {
     let when_away = match written.when_away.as_str() {
@@ -70,6 +73,7 @@ pub(super) fn gate(
     for range in &written.trusted_proxies {
         trusted_proxies.extend(check.take("gate.trusted_proxies", parse_range(range)));
     }
+    let limits = limits(check, &written.limits.store, secrets);
     let shield = &written.shield;
     let shield = rate(check, "gate.shield.requests_per_second", shield.requests_per_second)
         .zip(count(check, "gate.shield.connections", shield.connections, MOST_CONNECTIONS))
@@ -88,6 +92,7 @@ pub(super) fn gate(
         listen: gate_address?,
         admin: admin?,
         trusted_proxies,
+        limits: limits?,
         shield: shield?,
         batch: written.batch,
         overdraft_percent: written.overdraft_percent,
@@ -103,6 +108,18 @@ fn address(check: &mut Check, path: &str, text: &str, expected: &str) -> Option<
         check.fault(path, "port 0 would be another port at each start; 1 to 65535 is expected");
     }
     Some(address)
+}
+
+fn limits(check: &mut Check, store: &str, secrets: &SecretRules) -> Option<LimitStore> {
+    const KEY: &str = "gate.limits.store";
+    if store == "local" {
+        return Some(LimitStore::Local);
+    }
+    let url: RedisUrl = check.take(KEY, store.parse())?;
+    if let Some(name) = &url.password {
+        check.take(KEY, secrets.allow(name, &url.host, url.is_tls))?;
+    }
+    Some(LimitStore::Redis(url))
 }
 
 fn rate(check: &mut Check, path: &str, per_second: u32) -> Option<NonZeroU32> {
@@ -246,6 +263,38 @@ mod tests {
         let with = |count| format!("{SMALL}gate:\n  shield:\n    connections: {count}\n");
         assert_eq!(Config::read(&with(65_535)).unwrap().gate.shield.connections.get(), 65_535);
         assert_eq!(faults(&with(65_536)), ["9 gate.shield.connections: 1 to 65535 is expected"]);
+    }
+
+    #[test]
+    fn a_password_of_redis_is_a_secret_for_its_host() {
+        let with = |store: &str| {
+            format!("{SMALL}secrets:\n  REDIS: {{hosts: [cache.example.com]}}\ngate:\n  limits:\n    store: {store}\n")
+        };
+        let read = |store: &str| Config::read(&with(store)).map(|config| config.gate.limits.to_string());
+        assert_eq!(read("local").unwrap(), "local");
+        assert_eq!(read("redis://cache.example.com").unwrap(), "redis://cache.example.com:6379/0");
+        assert!(read("rediss://:${REDIS}@cache.example.com").is_ok());
+        for (store, problem) in [
+            ("redis", "\"redis\" is not local, nor does it start with redis:// or rediss://"),
+            (
+                "rediss://gate:hunter2@cache.example.com",
+                "the password must be a reference: write :${NAME}@ before the host, and NAME under `secrets`",
+            ),
+            (
+                "rediss://:${OTHER}@cache.example.com",
+                "secret OTHER is not listed under `secrets:` in the configuration",
+            ),
+            (
+                "rediss://:${REDIS}@other.example.com",
+                "secret REDIS may not be sent to other.example.com: add that host to secrets.REDIS.hosts if it should be",
+            ),
+            (
+                "redis://:${REDIS}@cache.example.com",
+                "secret REDIS would travel unencrypted: use https://, wss:// or rediss://",
+            ),
+        ] {
+            assert_eq!(faults(&with(store)), [format!("11 gate.limits.store: {problem}")]);
+        }
     }
 
     #[test]

@@ -23,12 +23,23 @@ written! {
         batch: u32 = 100,
         /// What each project may spend beyond what it holds while the ledger is away, in percent of its monthly credits.
         overdraft_percent: u8 = 2,
+        /// Who counts how fast a key asks.
+        limits: RateLimitsWritten = RateLimitsWritten::default(),
         /// Bounds on each client address.
         shield: ShieldWritten = ShieldWritten::default(),
         /// What methods cost.
         prices: PricesWritten = PricesWritten::default(),
         /// What projects may, by tier; one that is written here replaces the tier of its name.
         tiers: Keyed<TierWritten> = Keyed::default(),
+    }
+}
+
+written! {
+    /// Who counts how fast a key asks.
+    RateLimitsWritten {
+        /// `local`: each gate by itself. Or the address of a Redis or Valkey that all gates share, as
+        /// `rediss://[[user]:${NAME}@]host[:port][/database]`, where NAME is a secret; `redis://` is without TLS.
+        store: String = "local".to_owned(),
     }
 }
 

@@ -90,7 +90,7 @@ pub enum BadSecret {
         host: String,
     },
     /// The connection would show it to anyone on the way.
-    #[error("secret {0} would travel unencrypted: use https:// or wss://")]
+    #[error("secret {0} would travel unencrypted: use https://, wss:// or rediss://")]
     Unencrypted(SecretName),
     /// No value was given to this process.
     #[error("secret {0} has no value: set the environment variable {0}")]
@@ -107,14 +107,17 @@ pub struct SecretRules(pub BTreeMap<SecretName, SecretRule>);
 impl SecretRules {
     /// Whether every reference in `url` is listed, for this host, and protected on its way.
     pub fn check(&self, url: &NodeUrl) -> Result<(), BadSecret> {
-        for name in url.secrets() {
-            let Some(rule) = self.0.get(&name) else { return Err(BadSecret::Unlisted(name)) };
-            if !rule.allows(url.host()) {
-                return Err(BadSecret::Host { name, host: url.host().to_string() });
-            }
-            if !url.scheme().is_tls() && !url.host().is_loopback() {
-                return Err(BadSecret::Unencrypted(name));
-            }
+        url.secrets().try_for_each(|name| self.allow(&name, url.host(), url.scheme().is_tls()))
+    }
+
+    /// Whether the secret is listed, for this host, and protected on its way.
+    pub fn allow(&self, name: &SecretName, host: &Host, is_tls: bool) -> Result<(), BadSecret> {
+        let Some(rule) = self.0.get(name) else { return Err(BadSecret::Unlisted(name.clone())) };
+        if !rule.allows(host) {
+            return Err(BadSecret::Host { name: name.clone(), host: host.to_string() });
+        }
+        if !is_tls && !host.is_loopback() {
+            return Err(BadSecret::Unencrypted(name.clone()));
         }
         Ok(())
     }
