@@ -97,6 +97,8 @@ async fn full(stopping: watch::Receiver<bool>) -> anyhow::Result<()> {
         log_name: "bench".parse()?,
         ages: nodeweir_sidecar::Ages::default(),
         is_shared: false,
+        patience: nodeweir_sidecar::PATIENCE,
+        value: |_| None,
     };
     nodeweir_sidecar::run(settings, SqliteStore::open(Path::new(STORE))?, stopping).await
 }

@@ -131,6 +131,8 @@ impl Gate {
             log_name: format!("log-{index}").parse()?,
             ages: Ages::SPARING,
             is_shared: true,
+            patience: nodeweir_sidecar::PATIENCE,
+            value: |_| None,
         };
         let (stop, stopping) = watch::channel(false);
         let running = tokio::spawn(nodeweir_sidecar::run(settings, store(&aws, tables).await, stopping));

@@ -2,7 +2,9 @@
 
 use std::collections::HashMap;
 use std::net::IpAddr;
+use std::num::NonZeroU32;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use nodeweir_domain::config::Config;
 use nodeweir_domain::gate::account::Period;
@@ -19,6 +21,7 @@ use tracing::warn;
 use crate::clock::{Clock, Now};
 use crate::keys::{Ages, Keys, Known, Looked};
 use crate::ledger::Ledger;
+use crate::limits::{Seen, Shared};
 use crate::metrics::Metrics;
 use crate::named;
 use crate::purses::{Turn, Which};
@@ -39,12 +42,14 @@ pub struct Gate<S> {
     pub(crate) clock: Clock,
     pub(crate) metrics: Arc<Metrics>,
     limits: Limits,
-    /// What keys have taken; only of those that are not idle.
+    /// Who counts rates for all gates, if somebody does.
+    pub(crate) shared: Option<Shared>,
+    /// What keys have taken, if nobody does or they are away; only of those that are not idle.
     buckets: Mutex<HashMap<KeyId, Bucket>>,
 }
 
 impl<S: GateStore + 'static> Gate<S> {
-    /// A gate that knows nothing yet. No other has ever had the name `sidecar`.
+    /// A gate that knows nothing yet, and counts rates by itself. No other has ever had the name `sidecar`.
     pub fn new(config: Arc<Config>, store: S, sidecar: SidecarId, ages: Ages) -> Self
     where
         S: Clone,
@@ -53,7 +58,7 @@ impl<S: GateStore + 'static> Gate<S> {
         let (clock, metrics) = (Clock::start(), Arc::new(Metrics::new()));
         let keys = Arc::new(Keys::new(store.clone(), Arc::clone(&config), ages, clock, Arc::clone(&metrics)));
         let ledger = Arc::new(Ledger::new(store, sidecar, clock, Arc::clone(&metrics)));
-        Self { config, keys, ledger, clock, metrics, limits, buckets: Mutex::default() }
+        Self { config, keys, ledger, clock, metrics, limits, shared: None, buckets: Mutex::default() }
     }
 
     /// Bytes that a body may have.
@@ -123,7 +128,8 @@ impl<S: GateStore + 'static> Gate<S> {
             Err(refusal) => {
                 // A key that does not hold any more is told nothing of its project.
                 let is_active = !matches!(refusal, Refusal::KeyInactive { .. });
-                let (level, credits) = if is_active { self.left(known, now) } else { (None, None) };
+                let (level, credits) =
+                    if is_active { self.left(known, now, self.patience()).await } else { (None, None) };
                 return Verdict::Refuse { who: Some(who), refusal, level, credits, methods: refused() };
             }
         };
@@ -145,15 +151,18 @@ impl<S: GateStore + 'static> Gate<S> {
 
     async fn spend(&self, permit: &Permit, known: &Known, begun: Now) -> Result<Passed, (Refusal, Option<Level>)> {
         let mut now = begun;
+        let mut shared = self.shared.as_ref();
+        let mut patience = self.patience();
         for _ in 0..=TOP_UPS {
-            let spent = {
-                let mut buckets = self.buckets.lock().unwrap_or_else(PoisonError::into_inner);
-                // One that nothing is taken from is idle, and leaves with the next sweep.
-                let bucket = buckets.entry(known.id).or_default();
-                let live = self.ledger.live();
-                self.with_purse(known, now, |purse| decide::spend(permit, live, bucket, purse, now.nanos()))
+            let elsewhere = match shared {
+                Some(shared) => self.spend_shared(shared, permit, known, &mut patience).await,
+                None => None,
             };
-            match spent {
+            if elsewhere.is_none() && shared.take().is_some() {
+                self.metrics.limits_local.inc();
+                now = self.clock.now();
+            }
+            match elsewhere.unwrap_or_else(|| self.spend_here(permit, known, now)) {
                 Ok(passed) => return Ok(passed),
                 Err(Held::Refused(refusal, level)) => return Err((refusal, Some(level))),
                 Err(Held::TopUp(_)) => known.payer.top_up(&self.ledger, permit.cost, begun).await,
@@ -163,7 +172,55 @@ impl<S: GateStore + 'static> Gate<S> {
             now = self.clock.now();
         }
         // Others took what was leased each time.
-        Err((Refusal::GateUnavailable, self.left(known, now).0))
+        Err((Refusal::GateUnavailable, self.left(known, now, patience).await.0))
+    }
+
+    /// How long a request waits in all for who counts rates.
+    fn patience(&self) -> Duration {
+        self.shared.as_ref().map_or(Duration::ZERO, |shared| shared.patience)
+    }
+
+    /// By what this gate has counted itself.
+    fn spend_here(&self, permit: &Permit, known: &Known, now: Now) -> Result<Passed, Held> {
+        let mut buckets = self.buckets.lock().unwrap_or_else(PoisonError::into_inner);
+        // One that nothing is taken from is idle, and leaves with the next sweep.
+        let bucket = buckets.entry(known.id).or_default();
+        let live = self.ledger.live();
+        self.with_purse(known, now, |purse| decide::spend(permit, live, bucket, purse, now.nanos()))
+    }
+
+    /// By what all gates have counted; nothing if that cannot be known in time.
+    async fn spend_shared(
+        &self,
+        shared: &Shared,
+        permit: &Permit,
+        known: &Known,
+        patience: &mut Duration,
+    ) -> Option<Result<Passed, Held>> {
+        let begun = self.clock.now();
+        let standing = self.with_purse(known, begun, |purse| purse.look(permit.cost, begun.nanos()));
+        // Nothing is taken for a request that has no credits; but it is told first that it is too fast, if it is.
+        let wanted = if standing.passes() { permit.calls } else { 0 };
+        let seen = shared.ask(known.id, permit.quota, wanted, *patience).await?;
+        let now = self.clock.now();
+        *patience = patience.saturating_sub(now.since_start.saturating_sub(begun.since_start));
+        let mut bucket = seen.bucket(permit.quota, now.nanos());
+        // The bucket is that of all gates.
+        let live = NonZeroU32::MIN;
+        Some(self.with_purse(known, now, |purse| {
+            if wanted == 0 {
+                // Credits that came meanwhile are left for another look, which takes of the rate too.
+                let tried = decide::spend(permit, live, &mut bucket, &mut purse.clone(), now.nanos());
+                return tried.and_then(|passed| Err(Held::TopUp(passed.level)));
+            }
+            let spent = decide::spend(permit, live, &mut bucket, purse, now.nanos());
+            let is_taken = !matches!(spent, Err(Held::Refused(Refusal::RateLimited { .. }, _)));
+            if is_taken && spent.is_err() {
+                // Others took the credits meanwhile.
+                shared.give_back(known.id, permit.quota, permit.calls);
+            }
+            spent
+        }))
     }
 
     /// Does something with the project's purse of this month.
@@ -172,11 +229,18 @@ impl<S: GateStore + 'static> Gate<S> {
     }
 
     /// What a key has left of its rate, and its project of its credits, as far as that is known. Takes nothing.
-    fn left(&self, known: &Known, now: Now) -> (Option<Level>, Option<u64>) {
-        let bucket = {
+    async fn left(&self, known: &Known, now: Now, patience: Duration) -> (Option<Level>, Option<u64>) {
+        let seen = match (&self.shared, known.rights.quota) {
+            (Some(shared), Some(quota)) => {
+                let seen: Option<Seen> = shared.ask(known.id, quota, 0, patience).await;
+                seen.map(|seen| seen.bucket(quota, now.nanos()))
+            }
+            _ => None,
+        };
+        let bucket = seen.unwrap_or_else(|| {
             let buckets = self.buckets.lock().unwrap_or_else(PoisonError::into_inner);
             buckets.get(&known.id).copied().unwrap_or_default()
-        };
+        });
         let look = |quota| bucket.look(quota, 0, now.nanos()).unwrap_or_else(|limited| limited.level);
         let level = known.rights.quota.map(look);
         (level, self.with_purse(known, now, |purse| purse.remaining()))

@@ -11,6 +11,7 @@ mod gate;
 mod keeper;
 mod keys;
 mod ledger;
+mod limits;
 mod listen;
 mod metrics;
 mod named;
@@ -25,7 +26,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
-use nodeweir_domain::config::Config;
+use nodeweir_domain::config::{Config, LimitStore};
+use nodeweir_domain::fleet::node::SecretName;
 use nodeweir_domain::name::{LogName, SidecarId};
 use nodeweir_store::GateStore;
 use tokio::net::TcpListener;
@@ -34,12 +36,14 @@ use tokio::time::{Interval, MissedTickBehavior, interval, timeout};
 use tracing::{info, warn};
 
 use census::Counting;
+use limits::Shared;
 use listen::Listener;
 use usage::Usage;
 
 pub use gate::Gate;
 pub use keeper::{Condition, Job, Keeper};
 pub use keys::Ages;
+pub use limits::PATIENCE;
 pub use process::{Process, is_there, outlive};
 pub use question::{Identity, Question, Verdict};
 
@@ -82,6 +86,10 @@ pub struct Settings {
     /// Whether other gates, on other machines, work on the same store, which is then paid by the call: limits and credits
     /// are shared with them, and usage is written once a minute.
     pub is_shared: bool,
+    /// How long a request waits for who counts rates for all gates, before this one counts by itself: [`PATIENCE`].
+    pub patience: Duration,
+    /// What secrets are.
+    pub value: fn(&SecretName) -> Option<String>,
 }
 
 /// Runs the gate until `stop` turns true; then finishes what has begun, counts the last lines of the log, and gives
@@ -90,7 +98,7 @@ pub async fn run<S>(settings: Settings, store: S, mut stop: watch::Receiver<bool
 where
     S: GateStore + Clone + 'static,
 {
-    let Settings { config, socket, log, sidecar, log_name, ages, is_shared } = settings;
+    let Settings { config, socket, log, sidecar, log_name, ages, is_shared, patience, value } = settings;
     let admin_address = config.gate.admin;
     let admin = TcpListener::bind(admin_address)
         .await
@@ -101,7 +109,11 @@ where
             format!("cannot listen on {address} (`gate.listen`); is another program there?")
         }
     })?;
-    let gate = Arc::new(Gate::new(config, store.clone(), sidecar, ages));
+    let mut gate = Gate::new(config, store.clone(), sidecar, ages);
+    if let LimitStore::Redis(url) = &gate.config.gate.limits {
+        gate.shared = Some(Shared::start(url, patience, value, Arc::clone(&gate.metrics)).await?);
+    }
+    let gate = Arc::new(gate);
     let usage = Usage::new(log, log_name, is_shared).context("cannot follow the access log")?;
     let mut counting = Counting::new(Arc::clone(&gate));
     if is_shared {

@@ -33,6 +33,21 @@ pub(crate) enum CallOutcome {
     failed,
 }
 
+/// A call of who counts keys' rates for all gates.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct LimitsCall {
+    outcome: LimitsOutcome,
+}
+
+/// How such a call ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, EncodeLabelValue)]
+#[expect(non_camel_case_types, reason = "labels are written in lower case")]
+pub(crate) enum LimitsOutcome {
+    ok,
+    late,
+    failed,
+}
+
 /// Everything that is counted.
 #[derive(Debug)]
 pub(crate) struct Metrics {
@@ -57,6 +72,12 @@ pub(crate) struct Metrics {
     store_away: Gauge,
     /// Calls of the store of which the last one failed.
     failing: Mutex<BTreeSet<&'static str>>,
+    /// Calls of who counts rates for all gates.
+    limits: Family<LimitsCall, Counter>,
+    /// 1 while it is away, and this gate counts by itself.
+    pub(crate) limits_away: Gauge,
+    /// Requests whose rate this gate counted by itself meanwhile.
+    pub(crate) limits_local: Counter,
     /// Credits spent beyond leases while the ledger was away.
     pub(crate) overdraft: Counter,
     /// Credits given back for what nodes failed.
@@ -87,6 +108,9 @@ impl Metrics {
             sidecars: Gauge::default(),
             store_away: Gauge::default(),
             failing: Mutex::default(),
+            limits: Family::default(),
+            limits_away: Gauge::default(),
+            limits_local: Counter::default(),
             overdraft: Counter::default(),
             refunded: Counter::default(),
             lines: Counter::default(),
@@ -102,6 +126,9 @@ impl Metrics {
         registry.register("projects", "Projects held in memory", metrics.projects.clone());
         registry.register("sidecars", "Gates that share limits and credits", metrics.sidecars.clone());
         registry.register("store_away", "1 while the store fails", metrics.store_away.clone());
+        registry.register("limits_calls", "Calls of the limit store", metrics.limits.clone());
+        registry.register("limits_away", "1 while the limit store is away", metrics.limits_away.clone());
+        registry.register("limits_local", "Requests counted here while it was away", metrics.limits_local.clone());
         registry.register("overdraft_credits", "Credits spent while the ledger was away", metrics.overdraft.clone());
         registry.register("refunded_credits", "Credits given back for failed requests", metrics.refunded.clone());
         registry.register("log_lines", "Lines of the access log that were counted", metrics.lines.clone());
@@ -125,6 +152,11 @@ impl Metrics {
             failing.remove(call)
         };
         self.store_away.set(i64::from(!failing.is_empty()));
+    }
+
+    /// Notes how a call of who counts rates ended.
+    pub(crate) fn note_limits(&self, outcome: LimitsOutcome) {
+        self.limits.get_or_create(&LimitsCall { outcome }).inc();
     }
 
     /// All of it as text, which Prometheus reads.

@@ -18,7 +18,7 @@ use tokio::sync::watch;
 use tracing::{error, info};
 use tracing_subscriber::EnvFilter;
 
-use crate::{Ages, Settings};
+use crate::{Ages, PATIENCE, Settings};
 
 /// How long a predecessor may take to give back what it holds before it is killed.
 const SUCCEED: Duration = Duration::from_secs(5);
@@ -76,6 +76,8 @@ impl Process {
             log_name: if self.is_shared { log_name(&state)? } else { "local".parse()? },
             ages: if self.is_shared { Ages::SPARING } else { Ages::default() },
             is_shared: self.is_shared,
+            patience: PATIENCE,
+            value: |name| std::env::var(name.as_str()).ok(),
         };
         let store = tokio::select! {
             store = opened(open) => store?,

@@ -4,7 +4,9 @@
 mod answers;
 mod counting;
 mod faulty;
+mod limits;
 mod outages;
+mod redis;
 mod rig;
 #[path = "../../../../tests/e2e/steady.rs"]
 mod steady;

@@ -28,6 +28,9 @@ use crate::faulty::Faulty;
 /// Nothing takes nearly as long unless something is wrong.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(60);
 
+/// What the secret `REDIS` is.
+pub(crate) const PASSWORD: &str = "correct-horse";
+
 /// What the gate said.
 #[derive(Debug)]
 pub(crate) struct Said {
@@ -63,13 +66,19 @@ impl Rig {
 
     /// One for which keys age faster, or slower.
     pub(crate) async fn start_with(gate: &str, ages: Ages) -> Self {
+        // So that a machine that has no time for a moment changes nothing.
+        Self::start_patient(gate, ages, Duration::from_secs(2)).await
+    }
+
+    /// One that waits so long for who counts rates.
+    pub(crate) async fn start_patient(gate: &str, ages: Ages, patience: Duration) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let store = Faulty::new(SqliteStore::open(&folder.path().join("state.db")).unwrap());
         std::fs::create_dir(folder.path().join("usage")).unwrap();
         let admin = SocketAddr::from(([127, 0, 0, 1], free_port()));
         let text = format!(
             "default_network: ethereum\nnetworks:\n  ethereum: {{chain_id: 1, block_time: 12s, leader: {{url: 'http://127.0.0.1:1'}}}}\n\
-             gate: {{admin: '{admin}'{gate}}}\n"
+             secrets: {{REDIS: {{hosts: [127.0.0.1]}}}}\ngate: {{admin: '{admin}'{gate}}}\n"
         );
         let settings = Settings {
             config: Arc::new(Config::read(&text).unwrap()),
@@ -79,6 +88,8 @@ impl Rig {
             log_name: "local".parse().unwrap(),
             ages,
             is_shared: false,
+            patience,
+            value: |name| (name.as_str() == "REDIS").then(|| PASSWORD.to_owned()),
         };
         let (stop, stopping) = watch::channel(false);
         let running = tokio::spawn(nodeweir_sidecar::run(settings, store.clone(), stopping));
@@ -180,7 +191,7 @@ impl Drop for Rig {
 }
 
 /// A port that nobody uses, out of the range that the system gives to others meanwhile.
-fn free_port() -> u16 {
+pub(crate) fn free_port() -> u16 {
     static NEXT: AtomicU16 = AtomicU16::new(0);
     let first = 20_000 + u16::try_from(std::process::id() % 8_000).unwrap();
     loop {

@@ -1,0 +1,228 @@
+//! The connection to the server: what requests want goes there in few writes, and comes back to each of them.
+
+use std::num::NonZeroU32;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use anyhow::{Context as _, Result};
+use futures_util::StreamExt as _;
+use futures_util::stream::FuturesUnordered;
+use nodeweir_domain::config::RedisUrl;
+use nodeweir_domain::fleet::node::Host;
+use nodeweir_domain::gate::key::KeyId;
+use nodeweir_domain::gate::rate::Quota;
+use redis::aio::MultiplexedConnection;
+use redis::io::tcp::TcpSettings;
+use redis::{
+    AsyncConnectionConfig, Client, ConnectionAddr, ErrorKind, IntoConnectionInfo as _, RedisConnectionInfo, RedisError,
+    ServerErrorKind, Value,
+};
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::{sleep, timeout};
+use tracing::{info, warn};
+
+use super::script::{Seen, Take, Wish, read};
+use crate::metrics::{LimitsOutcome, Metrics};
+
+/// How long a connection may take to be made, handshakes included. No request waits for that.
+pub(super) const CONNECT: Duration = Duration::from_secs(1);
+
+/// Pauses before the server is tried again, the last one from then on.
+const PAUSES: [Duration; 3] = [Duration::from_millis(100), Duration::from_millis(200), Duration::from_millis(500)];
+
+/// How often a server that nobody asks is asked, so that one that went away is not found by a request.
+const IDLE: Duration = Duration::from_secs(1);
+
+/// Requests in one call. The server does nothing else meanwhile, and each takes it a few microseconds.
+const MOST: usize = 32;
+
+/// Calls on their way at a time. What comes meanwhile goes together in the next one, which costs both sides less; with
+/// one only, a request would wait up to two round trips.
+const FLYING: usize = 4;
+
+/// What a request wants, and who waits for the answer; nobody does for what is given back.
+#[derive(Debug)]
+pub(super) struct Asked {
+    pub(super) wish: Wish,
+    pub(super) reply: Option<oneshot::Sender<Seen>>,
+}
+
+/// Why the server is taken to be away.
+#[derive(Debug, thiserror::Error)]
+enum Failure {
+    #[error("no answer within {0:?}")]
+    Late(Duration),
+    #[error("{0}")]
+    Failed(RedisError),
+    #[error("it answers what the script never does")]
+    Odd,
+}
+
+/// Whoever asks the server.
+pub(super) struct Asking {
+    client: Client,
+    /// For people.
+    place: String,
+    take: Take,
+    /// What is asked to see whether the server can do all that is needed, writing included: gives back to a key that
+    /// nobody has.
+    probe: Wish,
+    patience: Duration,
+    metrics: Arc<Metrics>,
+    is_away: Arc<AtomicBool>,
+}
+
+impl Asking {
+    pub(super) fn new(
+        url: &RedisUrl,
+        password: Option<&str>,
+        patience: Duration,
+        metrics: Arc<Metrics>,
+        is_away: Arc<AtomicBool>,
+    ) -> Result<Self> {
+        let host = match &url.host {
+            Host::V6(ip) => ip.to_string(),
+            host => host.to_string(),
+        };
+        let port = url.port;
+        let address = if url.is_tls {
+            ConnectionAddr::TcpTls { host, port, insecure: false, tls_params: None }
+        } else {
+            ConnectionAddr::Tcp(host, port)
+        };
+        let mut who = RedisConnectionInfo::default().set_db(url.database.into()).set_skip_set_lib_name();
+        if let Some(user) = &url.user {
+            who = who.set_username(user);
+        }
+        if let Some(password) = password {
+            who = who.set_password(password);
+        }
+        let info = address.into_connection_info().context("`gate.limits.store` cannot be used")?;
+        let info = info.set_redis_settings(who).set_tcp_settings(TcpSettings::default().set_nodelay(true));
+        let client = Client::open(info).context("`gate.limits.store` cannot be used")?;
+        let place = format!("{}:{port}", url.host);
+        let nobody: KeyId = "000000000000".parse().map_err(anyhow::Error::msg)?;
+        let probe = Wish { key: nobody, quota: Quota::of(NonZeroU32::MIN), tokens: -1 };
+        metrics.limits_away.set(1);
+        Ok(Self { client, place, take: Take::new(), probe, patience, metrics, is_away })
+    }
+
+    /// Asks until nobody is left who could want something. `tried` is told when the server was tried for the first time.
+    pub(super) async fn run(self, mut queue: mpsc::UnboundedReceiver<Asked>, tried: oneshot::Sender<()>) {
+        let mut tried = Some(tried);
+        let mut why = None;
+        while let Some(connection) = self.come_back(&mut queue, &mut tried, why.as_ref()).await {
+            info!(at = self.place, "keys' rates are counted there");
+            self.is_away.store(false, Ordering::Relaxed);
+            self.metrics.limits_away.set(0);
+            tried.take();
+            let ended = self.work(&connection, &mut queue).await;
+            self.is_away.store(true, Ordering::Relaxed);
+            self.metrics.limits_away.set(1);
+            match ended {
+                Ok(()) => return,
+                Err(failure) => why = Some(failure),
+            }
+        }
+    }
+
+    /// Tries until the server does what it is to do. Whoever asks meanwhile is told at once that it is away. Nothing if
+    /// nobody is left who could.
+    async fn come_back(
+        &self,
+        queue: &mut mpsc::UnboundedReceiver<Asked>,
+        tried: &mut Option<oneshot::Sender<()>>,
+        why: Option<&Failure>,
+    ) -> Option<MultiplexedConnection> {
+        let mut is_said = false;
+        let mut say = |why: &dyn std::fmt::Display| {
+            if !std::mem::replace(&mut is_said, true) {
+                warn!(at = self.place, %why, "keys' rates cannot be counted there; this gate counts by itself until they can");
+            }
+        };
+        if let Some(why) = why {
+            say(why);
+        }
+        let trying = async {
+            let mut pauses = PAUSES.into_iter();
+            let mut pause = if why.is_none() { Duration::ZERO } else { PAUSES[0] };
+            loop {
+                sleep(pause).await;
+                match self.connect().await {
+                    Ok(connection) => return connection,
+                    Err(failure) => say(&failure),
+                }
+                tried.take();
+                pause = pauses.next().unwrap_or(PAUSES[PAUSES.len() - 1]);
+            }
+        };
+        let turning_away = async { while queue.recv().await.is_some() {} };
+        tokio::select! {
+            connection = trying => Some(connection),
+            () = turning_away => None,
+        }
+    }
+
+    async fn connect(&self) -> Result<MultiplexedConnection, Failure> {
+        // What is late is for whoever waits to say.
+        let config = AsyncConnectionConfig::new().set_connection_timeout(None).set_response_timeout(None);
+        let connecting = self.client.get_multiplexed_async_connection_with_config(&config);
+        let connection =
+            timeout(CONNECT, connecting).await.map_err(|_| Failure::Late(CONNECT))?.map_err(Failure::Failed)?;
+        self.call(connection.clone(), vec![Asked { wish: self.probe, reply: None }]).await?;
+        Ok(connection)
+    }
+
+    /// Hands on what is asked until a call fails. Nothing went wrong if nobody is left who could ask.
+    async fn work(
+        &self,
+        connection: &MultiplexedConnection,
+        queue: &mut mpsc::UnboundedReceiver<Asked>,
+    ) -> Result<(), Failure> {
+        let mut idle = crate::calm(IDLE);
+        let mut flying = FuturesUnordered::new();
+        let mut batch = Vec::new();
+        loop {
+            tokio::select! {
+                Some(ended) = flying.next(), if !flying.is_empty() => ended?,
+                count = queue.recv_many(&mut batch, MOST), if flying.len() < FLYING => {
+                    if count == 0 {
+                        return Ok(());
+                    }
+                    flying.push(self.call(connection.clone(), std::mem::take(&mut batch)));
+                }
+                _ = idle.tick() => if flying.is_empty() {
+                    flying.push(self.call(connection.clone(), vec![Asked { wish: self.probe, reply: None }]));
+                },
+            }
+        }
+    }
+
+    /// One call for several requests. Those that have no answer when it fails are told that there is none.
+    async fn call(&self, mut connection: MultiplexedConnection, batch: Vec<Asked>) -> Result<(), Failure> {
+        let wishes = || batch.iter().map(|asked| &asked.wish);
+        let asking = async {
+            match self.take.by_digest(wishes()).query_async::<Value>(&mut connection).await {
+                Err(error) if error.kind() == ErrorKind::Server(ServerErrorKind::NoScript) => {
+                    self.take.whole(wishes()).query_async(&mut connection).await
+                }
+                answer => answer,
+            }
+        };
+        let answer = timeout(self.patience, asking).await.map_err(|_| Failure::Late(self.patience));
+        let answer = answer.and_then(|answer| answer.map_err(Failure::Failed));
+        self.metrics.note_limits(match &answer {
+            Ok(_) => LimitsOutcome::ok,
+            Err(Failure::Late(_)) => LimitsOutcome::late,
+            Err(_) => LimitsOutcome::failed,
+        });
+        let answer = answer?;
+        let seen = read(&answer, batch.len()).ok_or(Failure::Odd)?;
+        for (asked, seen) in batch.into_iter().zip(seen) {
+            // Whoever waited may have given up.
+            let _ = asked.reply.map(|reply| reply.send(seen));
+        }
+        Ok(())
+    }
+}

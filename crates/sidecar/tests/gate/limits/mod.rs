@@ -1,0 +1,237 @@
+//! Rates counted in a real Redis for several gates, which is away at times.
+
+mod oracle;
+
+use std::time::{Duration, Instant};
+
+use nodeweir_domain::gate::restrict::Restrictions;
+use nodeweir_sidecar::{Ages, PATIENCE};
+use redis::Value;
+
+use crate::redis::Redis;
+use crate::rig::{PASSWORD, Rig, call, until};
+use crate::steady::steadily;
+
+const TIERS: &str = ", tiers: {slow: {requests_per_second: 1, credits_per_month: 1000000}, \
+                     fast: {requests_per_second: 50, credits_per_month: 1000000}, \
+                     poor: {requests_per_second: 1000, credits_per_month: 10}}";
+
+const AWAY: &str = "nodeweir_gate_limits_away";
+const LOCAL: &str = "nodeweir_gate_limits_local_total";
+
+async fn gate(redis: &Redis) -> Rig {
+    Rig::start(&format!("{}{TIERS}", redis.limits())).await
+}
+
+fn outcome(of: &str) -> String {
+    format!("nodeweir_gate_limits_calls_total{{outcome=\"{of}\"}}")
+}
+
+/// Waits until the gate counts there again, or not any more.
+async fn is_away(rig: &Rig, away: u64) {
+    until("the gate notices", async || (rig.metric(AWAY).await == away).then_some(())).await;
+}
+
+/// How many of so many pass, one after the other.
+async fn passed(rig: &Rig, key: &str, count: usize) -> usize {
+    let mut passed = 0;
+    for _ in 0..count {
+        let said = rig.gate(key, &call("eth_call")).await;
+        assert!(said.status == 204 || said.refusal().contains("RATE_LIMIT"), "{said:?}");
+        passed += usize::from(said.status == 204);
+    }
+    passed
+}
+
+/// The names of the keys that the server holds, but for the one by which it is tried.
+async fn held(redis: &Redis) -> Vec<String> {
+    let names: Vec<String> = redis::from_redis_value(redis.say(&["KEYS", "*"]).await.unwrap()).unwrap();
+    names.into_iter().filter(|name| !name.ends_with(":000000000000")).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn three_gates_together_let_through_what_one_may() {
+    let redis = Redis::start(&[]).await;
+    let rigs = [gate(&redis).await, gate(&redis).await, gate(&redis).await];
+    let mut keys = Vec::new();
+    for rig in &rigs {
+        is_away(rig, 0).await;
+        keys.push(rig.key("shop", "fast", 1, Restrictions::default()).await);
+    }
+    let begun = Instant::now();
+    let spam = async |rig: &Rig, key: &str| {
+        let mut count = 0;
+        while begun.elapsed() < Duration::from_secs(3) {
+            count += passed(rig, key, 1).await;
+        }
+        count
+    };
+    let [a, b, c] = &rigs;
+    let (a, b, c) = tokio::join!(spam(a, &keys[0]), spam(b, &keys[1]), spam(c, &keys[2]));
+    let (all, took) = ((a + b + c) as f64, begun.elapsed().as_secs_f64());
+    let mut local = 0.0;
+    for rig in &rigs {
+        local += rig.metric(LOCAL).await as f64;
+    }
+    println!("{a} + {b} + {c} in {took:.3} s, at most {local} of them not counted together");
+    assert!(all - local <= 100.0 + 50.0 * took, "more than one gate would let through");
+    assert!(all >= 100.0 + 50.0 * (took - 0.5), "less than one gate would let through");
+}
+
+#[tokio::test]
+async fn a_bucket_is_the_same_at_each_gate_and_vanishes_by_itself() {
+    steadily(async || {
+        let redis = Redis::start(&[]).await;
+        let (one, other) = (gate(&redis).await, gate(&redis).await);
+        let key = one.key("shop", "slow", 1, Restrictions::default()).await;
+        other.key("shop", "slow", 1, Restrictions::default()).await;
+        let batch = |count: usize| format!("[{}]", vec![call("eth_call"); count].join(","));
+        let said = one.gate(&key, &batch(2)).await;
+        assert_eq!((said.status, said.header("x-gate-remaining")), (204, Some("0")), "{said:?}");
+        let said = other.gate(&key, &batch(2)).await;
+        assert!(said.refusal().contains("RATE_LIMIT"), "{said:?}");
+        assert_eq!(
+            (said.header("x-gate-burst"), said.header("x-gate-retry-after")),
+            (Some("2"), Some("02")),
+            "{said:?}"
+        );
+        // Whoever is refused for something else is told the same.
+        let said = other.gate(&key, &call("debug_traceCall")).await;
+        assert!(said.refusal().contains("METHOD"), "{said:?}");
+        assert_eq!(said.header("x-gate-remaining"), Some("0"), "{said:?}");
+        assert_eq!(held(&redis).await.len(), 1);
+        let key = &held(&redis).await[0];
+        assert!(key.starts_with("nodeweir:rate:"), "{key}");
+        let Value::Int(lasts) = redis.say(&["PTTL", key]).await.unwrap() else { panic!("no time") };
+        assert!((1..=2000).contains(&lasts), "until it is full: {lasts}");
+        until("it vanishes", async || held(&redis).await.is_empty().then_some(())).await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn while_it_is_dead_the_gate_counts_by_itself_and_then_there_again() {
+    steadily(async || {
+        let mut redis = Redis::start(&[]).await;
+        let rig = gate(&redis).await;
+        let key = rig.key("shop", "slow", 1, Restrictions::default()).await;
+        assert_eq!(passed(&rig, &key, 3).await, 2);
+        assert_eq!(rig.metric(LOCAL).await, 0);
+
+        redis.kill();
+        // The gate has counted nothing by itself so far.
+        let begun = Instant::now();
+        assert_eq!(passed(&rig, &key, 20).await, 2);
+        assert!(begun.elapsed() < Duration::from_millis(500), "requests waited: {:?}", begun.elapsed());
+        is_away(&rig, 1).await;
+        assert_eq!(rig.metric(LOCAL).await, 20);
+
+        redis.restart().await;
+        is_away(&rig, 0).await;
+        // It had forgotten all.
+        assert_eq!(passed(&rig, &key, 3).await, 2);
+        assert_eq!((rig.metric(LOCAL).await, held(&redis).await.len()), (20, 1));
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn nobody_waits_longer_than_the_budget_for_one_that_stands_still() {
+    steadily(async || {
+        let redis = Redis::start(&[]).await;
+        let rig = Rig::start_patient(&format!("{}{TIERS}", redis.limits()), Ages::default(), PATIENCE).await;
+        let key = rig.key("shop", "fast", 1, Restrictions::default()).await;
+        assert_eq!(passed(&rig, &key, 1).await, 1);
+        is_away(&rig, 0).await;
+        let before = rig.metric(LOCAL).await;
+        redis.pause();
+        let mut longest = Duration::ZERO;
+        for _ in 0..50 {
+            let begun = Instant::now();
+            assert_eq!(passed(&rig, &key, 1).await, 1);
+            longest = longest.max(begun.elapsed());
+        }
+        assert!(longest < Duration::from_millis(50), "5 ms, and what this machine adds: {longest:?}");
+        assert_eq!((rig.metric(AWAY).await, rig.metric(LOCAL).await), (1, before + 50));
+        assert!(rig.metric(&outcome("late")).await >= 1);
+        redis.go_on();
+        until("it counts there again", async || {
+            let before = rig.metric(LOCAL).await;
+            passed(&rig, &key, 1).await;
+            (rig.metric(LOCAL).await == before).then_some(())
+        })
+        .await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_server_that_forgot_the_script_is_given_it_again() {
+    steadily(async || {
+        let redis = Redis::start(&[]).await;
+        let rig = gate(&redis).await;
+        let key = rig.key("shop", "slow", 1, Restrictions::default()).await;
+        assert_eq!(passed(&rig, &key, 1).await, 1);
+        redis.say(&["SCRIPT", "FLUSH"]).await.unwrap();
+        assert_eq!(passed(&rig, &key, 2).await, 1);
+        assert_eq!((rig.metric(LOCAL).await, rig.metric(&outcome("failed")).await), (0, 0));
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_wrong_password_is_as_good_as_no_server_until_it_is_right() {
+    let redis = Redis::start(&["--requirepass", "another"]).await;
+    let store = format!(", limits: {{store: 'redis://:${{REDIS}}@127.0.0.1:{}'}}{TIERS}", redis.port);
+    let rig = Rig::start(&store).await;
+    let key = rig.key("shop", "slow", 1, Restrictions::default()).await;
+    assert_eq!(passed(&rig, &key, 2).await, 2);
+    assert_eq!((rig.metric(AWAY).await, rig.metric(LOCAL).await), (1, 2));
+    let client = redis::Client::open(format!("redis://:another@127.0.0.1:{}", redis.port)).unwrap();
+    let mut connection = client.get_multiplexed_async_connection().await.unwrap();
+    let mut set = redis::cmd("CONFIG");
+    set.arg(&["SET", "requirepass", PASSWORD]).exec_async(&mut connection).await.unwrap();
+    is_away(&rig, 0).await;
+}
+
+/// As docs/operations.md has it.
+#[tokio::test]
+async fn a_user_who_may_do_no_more_than_that_is_enough() {
+    let redis = Redis::start(&[]).await;
+    let rules = format!("gate on >{PASSWORD} ~nodeweir:rate:* +eval +evalsha +get +set +time");
+    let words: Vec<&str> = ["ACL", "SETUSER"].into_iter().chain(rules.split(' ')).collect();
+    redis.say(&words).await.unwrap();
+    redis.say(&["ACL", "SETUSER", "default", "off"]).await.unwrap();
+    let store = format!(", limits: {{store: 'redis://gate:${{REDIS}}@127.0.0.1:{}'}}{TIERS}", redis.port);
+    let rig = Rig::start(&store).await;
+    is_away(&rig, 0).await;
+    let key = rig.key("shop", "fast", 1, Restrictions::default()).await;
+    assert_eq!(passed(&rig, &key, 2).await, 2);
+    assert_eq!((rig.metric(LOCAL).await, rig.metric(&outcome("failed")).await), (0, 0));
+}
+
+#[tokio::test]
+async fn who_has_no_credits_takes_nothing_of_the_rate() {
+    steadily(async || {
+        let redis = Redis::start(&[]).await;
+        let rig = gate(&redis).await;
+        let key = rig.key("shop", "poor", 1, Restrictions::default()).await;
+        let mut last = None;
+        for _ in 0..10 {
+            let said = rig.gate(&key, &call("eth_blockNumber")).await;
+            assert_eq!(said.status, 204, "{said:?}");
+            last = Some(said);
+        }
+        for _ in 0..10 {
+            let said = rig.gate(&key, &call("eth_blockNumber")).await;
+            assert!(said.refusal().contains("INSUFFICIENT_CREDITS"), "{said:?}");
+        }
+        assert!(last.is_some());
+        let kept = redis.say(&["GET", &held(&redis).await[0]]).await.unwrap();
+        let kept: String = redis::from_redis_value(kept).unwrap();
+        let recent: u64 = kept.split(' ').next_back().unwrap().parse().unwrap();
+        assert!(recent <= 10 * 256, "{kept}");
+        assert_eq!(rig.metric(LOCAL).await, 0);
+    })
+    .await;
+}
