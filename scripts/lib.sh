@@ -286,12 +286,39 @@ discard_root() {
 # --- tools of the tests ---------------------------------------------------------------------------------------------
 
 # prepare_test_tools: NODEWEIR_ANVIL is a real Ethereum node for the end-to-end tests, NODEWEIR_CLIENTS the folder with
-# the client programs, ready to run, and NODEWEIR_AWS_TOOLS the virtual environment with the AWS emulator.
+# the client programs, ready to run, NODEWEIR_AWS_TOOLS the virtual environment with the AWS emulator, and NODEWEIR_REDIS a
+# Redis.
 prepare_test_tools() {
   prepare_image_base
+  prepare_redis
   prepare_anvil
   prepare_clients
   prepare_aws_tools
+}
+
+# prepare_redis: NODEWEIR_REDIS is a Redis or Valkey for the tests.
+prepare_redis() {
+  local name
+  if [[ -z ${NODEWEIR_REDIS:-} ]]; then
+    for name in redis-server valkey-server; do
+      if have "$name"; then NODEWEIR_REDIS="$(command -v "$name")"; break; fi
+    done
+  fi
+  if [[ -z ${NODEWEIR_REDIS:-} ]]; then
+    is_debian_like || die 2 "no Redis: install redis-server or valkey-server, or name one in NODEWEIR_REDIS"
+    # The package redis-server would start it as a service. This one has the same program, which is the server when it is
+    # called so.
+    install_missing redis-tools
+    NODEWEIR_REDIS=/var/lib/nodeweir/redis/redis-server
+    if [[ ! -e $NODEWEIR_REDIS ]]; then
+      as_root mkdir -p "${NODEWEIR_REDIS%/*}"
+      as_root ln -sfn "$(command -v redis-check-rdb)" "$NODEWEIR_REDIS"
+    fi
+  fi
+  local version
+  version="$("$NODEWEIR_REDIS" --version 2>&1)" || die 1 "$NODEWEIR_REDIS does not run: $version"
+  export NODEWEIR_REDIS
+  say "Redis: ${version%% sha=*}, from $NODEWEIR_REDIS"
 }
 
 prepare_anvil() {

@@ -42,6 +42,8 @@ pub(crate) enum Kind {
     Nothing,
     /// `nodeweir_sidecar`.
     Full,
+    /// The same, with rates counted in Redis.
+    Shared,
 }
 
 /// What tasks run on.
@@ -58,6 +60,7 @@ impl Kind {
         match self {
             Self::Nothing => "nothing",
             Self::Full => "full",
+            Self::Shared => "shared",
         }
     }
 }
@@ -84,7 +87,7 @@ pub(crate) fn be(words: &[&str]) -> anyhow::Result<()> {
         let _ = std::io::stdin().read_to_end(&mut Vec::new());
         let _ = stop.send(true);
     });
-    if *kind == Kind::Full.word() { runtime.block_on(full(stopping)) } else { runtime.block_on(nothing(stopping)) }
+    if *kind == Kind::Nothing.word() { runtime.block_on(nothing(stopping)) } else { runtime.block_on(full(stopping)) }
 }
 
 async fn full(stopping: watch::Receiver<bool>) -> anyhow::Result<()> {

@@ -32,7 +32,7 @@ pub(crate) fn measure() -> anyhow::Result<()> {
     let runtime = Builder::new_current_thread().enable_all().build()?;
     let folder = tempfile::tempdir()?;
     let (store, secrets) = runtime.block_on(setting::store_with(&folder.path().join("state.db"), KEYS))?;
-    let config = Arc::new(setting::read_config(&setting::config(true, Ports { proxy: 1, admin: 2 }))?);
+    let config = Arc::new(setting::read_config(&setting::config(true, Ports { proxy: 1, admin: 2, redis: None }))?);
     let gate = Arc::new(Gate::new(config, store, "bench".parse()?, Ages::default()));
 
     let case = |what, body, allowed: Option<u64>| Case { what, body, allowed: allowed.map(Duration::from_micros) };

@@ -40,7 +40,7 @@ pub(crate) fn measure() -> anyhow::Result<()> {
 async fn run() -> anyhow::Result<()> {
     println!("{KEYS} keys in the store, of {PROJECTS} projects, {HOT} of them hot ({})", calm());
     let folder = tempfile::tempdir()?;
-    let ports = Ports { proxy: 1, admin: free_port()? };
+    let ports = Ports { proxy: 1, admin: free_port()?, redis: None };
     std::fs::write(folder.path().join(CONFIG), setting::config(true, ports))?;
     for sub in ["sock", "usage"] {
         std::fs::create_dir(folder.path().join(sub))?;

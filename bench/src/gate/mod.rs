@@ -22,13 +22,14 @@ pub(crate) fn measure(part: Option<&str>) -> anyhow::Result<()> {
         ("http", http::measure),
         ("threads", http::measure_threads),
         ("floods", http::measure_floods),
+        ("limits", http::measure_limits),
         ("keys", keys::measure),
         ("fleet", fleet::measure),
     ];
     if let Some(part) = part
         && !parts.iter().any(|(name, _)| *name == part)
     {
-        bail!("there is no part {part:?} of `gate`: decide, http, threads, floods, keys or fleet is expected");
+        bail!("there is no part {part:?} of `gate`: decide, http, threads, floods, limits, keys or fleet is expected");
     }
     for (name, measure) in parts {
         if part.is_none_or(|part| part == *name) {

@@ -21,6 +21,8 @@ pub(crate) const NETWORK: &str = "ethereum";
 pub(crate) struct Ports {
     pub(crate) proxy: u16,
     pub(crate) admin: u16,
+    /// Of a Redis on this machine that counts rates, if one does.
+    pub(crate) redis: Option<u16>,
 }
 
 /// A configuration as text. No limit of it stands in the way: what is measured always passes.
@@ -32,6 +34,7 @@ pub(crate) fn config(is_gated: bool, ports: Ports) -> String {
         "proxy": {"listen": format!("127.0.0.1:{}", ports.proxy), "access_log": false},
         "gate": {
             "enabled": is_gated,
+            "limits": {"store": ports.redis.map_or("local".to_owned(), |port| format!("redis://127.0.0.1:{port}"))},
             "admin": format!("127.0.0.1:{}", ports.admin),
             "shield": {"requests_per_second": most, "connections": 65_535},
             "tiers": {"bench": {"requests_per_second": most, "credits_per_month": MOST_CREDITS}},

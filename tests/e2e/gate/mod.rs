@@ -5,6 +5,7 @@ mod keys;
 mod ledger;
 mod libraries;
 mod limits;
+mod shared;
 mod start;
 
 use std::fs;
@@ -49,11 +50,17 @@ struct Gated {
 impl Gated {
     /// `more` are keys of the gate's settings, with a comma before each.
     async fn start(more: &str) -> Self {
+        Self::start_with(more, |_| ()).await
+    }
+
+    /// The same with changes before anything runs.
+    async fn start_with(more: &str, change: impl FnOnce(&mut Rig)) -> Self {
         let fleet = place().await;
         let (leader, a) = (Anvil::start().await, Anvil::start().await);
         let admin = free_port();
         let gate = format!("{{admin: '127.0.0.1:{admin}'{more}}}");
         let mut rig = Rig::with_gate(ProxyKind::Nginx, &[("ethereum", &leader), ("polygon", &leader)], &gate);
+        change(&mut rig);
         rig.run(&["node", "add", "ethereum", "a", &a.url()]).await.exits(0);
         rig.up();
         rig.until_all_serve(["a"]).await;

@@ -11,6 +11,7 @@ use tempfile::TempDir;
 use tokio::runtime::{Builder, Runtime};
 
 use super::nginx::{Nginx, free_port};
+use super::redis::Redis;
 use super::wrk::{self, Run};
 use crate::gate::child::{CONFIG, Gate, Kind, STORE, Threads};
 use crate::gate::machine::{counted, cpu, cpu_of_ended};
@@ -45,6 +46,7 @@ pub(crate) struct Lanes {
     pub(crate) nginx_version: String,
     node: Nginx,
     _node_folder: TempDir,
+    redis: Option<Redis>,
 }
 
 impl Lanes {
@@ -54,13 +56,18 @@ impl Lanes {
         let program = Program::find(ProxyKind::Nginx)?;
         let node_folder = tempfile::tempdir()?;
         let node = Nginx::stub(&program, node_folder.path())?;
-        let all = ways.iter().map(|way| Lane::start(&program, *way, node.port)).collect::<Result<_, _>>()?;
-        Ok(Self { all, nginx_version: format!("nginx {}", program.version), node, _node_folder: node_folder })
+        let is_shared = ways.iter().flatten().any(|(kind, _)| *kind == Kind::Shared);
+        let redis = is_shared.then(Redis::start).transpose()?;
+        let port = redis.as_ref().map(|redis| redis.port);
+        let start = |way: &_| Lane::start(&program, *way, node.port, port);
+        let all = ways.iter().map(start).collect::<Result<_, _>>()?;
+        Ok(Self { all, nginx_version: format!("nginx {}", program.version), node, _node_folder: node_folder, redis })
     }
 
     /// All processes of it.
     pub(crate) fn pids(&self) -> anyhow::Result<Vec<u32>> {
         let mut pids = vec![self.node.worker()?];
+        pids.extend(self.redis.iter().map(Redis::pid));
         for lane in &self.all {
             pids.push(lane.nginx.worker()?);
             pids.extend(lane.gate.iter().map(Gate::pid));
@@ -76,6 +83,12 @@ impl Lanes {
             anyhow::ensure!(lines > 0 && bad == 0, "{lines} lines of usage were counted, and {bad} could not be read");
         }
         Ok(())
+    }
+
+    /// Requests of a lane whose rate its gate counted by itself, Redis being away or late.
+    pub(crate) fn local(lane: &Lane) -> anyhow::Result<u64> {
+        let Some(admin) = lane.admin else { return Ok(0) };
+        runtime()?.block_on(counted(admin, "limits_local_total", ""))
     }
 
     /// Loads one lane with `wrk`.
@@ -102,11 +115,12 @@ impl Lanes {
 }
 
 impl Lane {
-    fn start(program: &Program, way: Option<(Kind, Threads)>, node: u16) -> anyhow::Result<Self> {
+    fn start(program: &Program, way: Option<(Kind, Threads)>, node: u16, redis: Option<u16>) -> anyhow::Result<Self> {
         let (folder, usage) = (tempfile::tempdir()?, in_memory()?);
         symlink(usage.path(), folder.path().join("usage"))?;
         std::fs::create_dir(folder.path().join("sock"))?;
-        let ports = Ports { proxy: free_port()?, admin: free_port()? };
+        let redis = redis.filter(|_| matches!(way, Some((Kind::Shared, _))));
+        let ports = Ports { proxy: free_port()?, admin: free_port()?, redis };
         let text = setting::config(way.is_some(), ports);
         std::fs::write(folder.path().join(CONFIG), &text)?;
         let store = folder.path().join(STORE);
@@ -117,9 +131,10 @@ impl Lane {
             None => "gate off".to_owned(),
             Some((Kind::Nothing, threads)) => format!("does nothing, {}", named(threads)),
             Some((Kind::Full, threads)) => format!("full, {}", named(threads)),
+            Some((Kind::Shared, threads)) => format!("Redis, {}", named(threads)),
         };
         let path = format!("/v3/{}", secrets[0].reveal());
-        let admin = matches!(way, Some((Kind::Full, _))).then_some(ports.admin);
+        let admin = matches!(way, Some((Kind::Full | Kind::Shared, _))).then_some(ports.admin);
         Ok(Self { name, path, nginx, gate, admin, folder, _usage: usage, rotated: Cell::new(0) })
     }
 

@@ -4,6 +4,7 @@ mod floods;
 mod lanes;
 mod nginx;
 mod paced;
+mod redis;
 mod wrk;
 
 use std::time::Duration;
@@ -31,6 +32,7 @@ const PACED: Duration = Duration::from_secs(5);
 const CONNECTIONS: [u32; 2] = [32, 256];
 
 const ALLOWED_RATIO: f64 = 0.95;
+const ALLOWED_SHARED: f64 = 0.8;
 const ALLOWED_P50: Duration = Duration::from_micros(200);
 const ALLOWED_P99: Duration = Duration::from_millis(1);
 
@@ -76,6 +78,27 @@ pub(crate) fn measure_threads() -> anyhow::Result<()> {
             print(&format!("{what} call, {} B, {connections} connections", body.len()), &lanes, &rounds);
             let [nothing, full] = [(1, 0), (3, 2)].map(|(lane, to)| ratios(&rounds, lane, to));
             println!("    many threads to one: does nothing {nothing}, full {full}");
+        }
+    }
+    println!();
+    lanes.check()
+}
+
+/// What is left of the gate's throughput when rates are counted in Redis, on the same machine.
+pub(crate) fn measure_limits() -> anyhow::Result<()> {
+    let lanes = Lanes::start(&[Some((Kind::Full, Threads::Many)), Some((Kind::Shared, Threads::Many))])?;
+    println!("rates in Redis, through nginx with one worker ({}; {})", lanes.nginx_version, calm());
+    for (what, body) in [("single", setting::single()), ("batch of 20", setting::batch())] {
+        for connections in CONNECTIONS {
+            let before = Lanes::local(&lanes.all[1])?;
+            let rounds = rounds(&lanes, &body, connections)?;
+            print(&format!("{what} call, {} B, {connections} connections", body.len()), &lanes, &rounds);
+            let kept = ratios(&rounds, 1, 0);
+            let verdict = if kept.median >= ALLOWED_SHARED { "kept" } else { "MISSED" };
+            let local = Lanes::local(&lanes.all[1])? - before;
+            println!(
+                "    Redis to full: {kept}, allowed {ALLOWED_SHARED}: {verdict}; {local} requests not counted there"
+            );
         }
     }
     println!();
