@@ -67,19 +67,19 @@ impl FromStr for RedisUrl {
             Some((host, port)) if !port.ends_with(']') => (host, Some(port)),
             _ => (authority, None),
         };
-        let host = parse_host(host).ok_or_else(|| BadRedisUrl::Host(shown(host).to_owned()))?;
+        let host = parse_host(host).ok_or_else(|| BadRedisUrl::Host(shown(host)))?;
         let port = match port {
             None => DEFAULT_PORT,
             Some(port) => number(port)
                 .and_then(|port| u16::try_from(port).ok())
                 .filter(|port| *port > 0)
-                .ok_or_else(|| BadRedisUrl::Port(shown(port).to_owned()))?,
+                .ok_or_else(|| BadRedisUrl::Port(shown(port)))?,
         };
         let database = match database {
             "" => 0,
             database => number(database)
                 .filter(|number| *number < MOST_DATABASES)
-                .ok_or_else(|| BadRedisUrl::Database(shown(database).to_owned()))?,
+                .ok_or_else(|| BadRedisUrl::Database(shown(database)))?,
         };
         Ok(Self { is_tls, host, port, user, password, database })
     }
@@ -87,7 +87,7 @@ impl FromStr for RedisUrl {
 
 /// What stands before the `@` is not shown.
 fn scheme(text: &str) -> BadRedisUrl {
-    let text = text.rsplit_once('@').map_or_else(|| shown(text).to_owned(), |(_, rest)| format!("…@{}", shown(rest)));
+    let text = text.rsplit_once('@').map_or_else(|| shown(text), |(_, rest)| format!("…@{}", shown(rest)));
     BadRedisUrl::Scheme(text)
 }
 

@@ -20,7 +20,7 @@ pub(crate) struct Redis {
 impl Redis {
     /// Starts one, with more arguments, and waits until it answers.
     pub(crate) async fn start(arguments: &[&str]) -> Self {
-        let arguments = arguments.iter().map(|&argument| argument.to_owned()).collect();
+        let arguments: Vec<String> = arguments.iter().map(|&argument| argument.to_owned()).collect();
         let (port, folder) = (free_port(), tempfile::tempdir().unwrap());
         let child = spawn(port, &arguments, &folder);
         let mut redis = Self { port, arguments, folder, child };
@@ -84,7 +84,7 @@ impl Drop for Redis {
     }
 }
 
-fn spawn(port: u16, arguments: &Vec<String>, folder: &TempDir) -> Child {
+fn spawn(port: u16, arguments: &[String], folder: &TempDir) -> Child {
     let program = std::env::var(PROGRAM).unwrap_or_else(|_| "redis-server".to_owned());
     let mut command = Command::new(&program);
     command.args(["--port", &port.to_string(), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"]);

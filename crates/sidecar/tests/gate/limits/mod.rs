@@ -33,12 +33,12 @@ async fn is_away(rig: &Rig, away: u64) {
 }
 
 /// How many of so many pass, one after the other.
-async fn passed(rig: &Rig, key: &str, count: usize) -> usize {
+async fn passed(rig: &Rig, key: &str, count: usize) -> u64 {
     let mut passed = 0;
     for _ in 0..count {
         let said = rig.gate(key, &call("eth_call")).await;
         assert!(said.status == 204 || said.refusal().contains("RATE_LIMIT"), "{said:?}");
-        passed += usize::from(said.status == 204);
+        passed += u64::from(said.status == 204);
     }
     passed
 }
@@ -68,14 +68,15 @@ async fn three_gates_together_let_through_what_one_may() {
     };
     let [a, b, c] = &rigs;
     let (a, b, c) = tokio::join!(spam(a, &keys[0]), spam(b, &keys[1]), spam(c, &keys[2]));
-    let (all, took) = ((a + b + c) as f64, begun.elapsed().as_secs_f64());
-    let mut local = 0.0;
+    let (all, took) = (a + b + c, begun.elapsed());
+    let mut local = 0;
     for rig in &rigs {
-        local += rig.metric(LOCAL).await as f64;
+        local += rig.metric(LOCAL).await;
     }
-    println!("{a} + {b} + {c} in {took:.3} s, at most {local} of them not counted together");
-    assert!(all - local <= 100.0 + 50.0 * took, "more than one gate would let through");
-    assert!(all >= 100.0 + 50.0 * (took - 0.5), "less than one gate would let through");
+    println!("{a} + {b} + {c} in {took:?}, at most {local} of them not counted together");
+    let most = |time: Duration| 100 + 50 * u64::try_from(time.as_millis()).unwrap() / 1000;
+    assert!(all <= most(took) + 1 + local, "more than one gate would let through");
+    assert!(all >= most(took.saturating_sub(Duration::from_millis(500))), "less than one gate would let through");
 }
 
 #[tokio::test]
@@ -216,17 +217,14 @@ async fn who_has_no_credits_takes_nothing_of_the_rate() {
         let redis = Redis::start(&[]).await;
         let rig = gate(&redis).await;
         let key = rig.key("shop", "poor", 1, Restrictions::default()).await;
-        let mut last = None;
         for _ in 0..10 {
             let said = rig.gate(&key, &call("eth_blockNumber")).await;
             assert_eq!(said.status, 204, "{said:?}");
-            last = Some(said);
         }
         for _ in 0..10 {
             let said = rig.gate(&key, &call("eth_blockNumber")).await;
             assert!(said.refusal().contains("INSUFFICIENT_CREDITS"), "{said:?}");
         }
-        assert!(last.is_some());
         let kept = redis.say(&["GET", &held(&redis).await[0]]).await.unwrap();
         let kept: String = redis::from_redis_value(kept).unwrap();
         let recent: u64 = kept.split(' ').next_back().unwrap().parse().unwrap();

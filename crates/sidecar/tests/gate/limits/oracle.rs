@@ -66,7 +66,7 @@ fn steps(rates: &[u32], wishes: Vec<(i64, i64)>) -> Vec<Step> {
 }
 
 /// Hands random cases to `check` with a connection to a server.
-fn for_all<S: Strategy>(strategy: &S, check: impl AsyncFn(&mut MultiplexedConnection, S::Value)) {
+fn for_all<S: Strategy>(strategy: &S, check: &impl AsyncFn(&mut MultiplexedConnection, S::Value)) {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
     let redis = runtime.block_on(Redis::start(&[]));
     let client = redis::Client::open(("127.0.0.1", redis.port)).unwrap();
@@ -80,7 +80,7 @@ fn for_all<S: Strategy>(strategy: &S, check: impl AsyncFn(&mut MultiplexedConnec
 
 #[test]
 fn with_one_quota_it_says_exactly_the_same() {
-    for_all(&(rate(), wishes()), async |connection, (rate, wishes)| {
+    for_all(&(rate(), wishes()), &async |connection, (rate, wishes)| {
         let steps = steps(&[rate], wishes);
         let mut expected = Bucket::default();
         for (seen, (rate, tokens, now)) in run(connection, &steps).await.into_iter().zip(steps) {
@@ -97,7 +97,7 @@ fn with_one_quota_it_says_exactly_the_same() {
 /// It rounds to a millionth of a token, and never in favour of the client.
 #[test]
 fn with_changing_quotas_it_says_the_same_but_for_rounding() {
-    for_all(&(proptest::collection::vec(rate(), 2..5), wishes()), async |connection, (rates, wishes)| {
+    for_all(&(proptest::collection::vec(rate(), 2..5), wishes()), &async |connection, (rates, wishes)| {
         let steps = steps(&rates, wishes);
         // From each take to the next.
         let mut expected = Bucket::default();
@@ -118,7 +118,7 @@ fn with_changing_quotas_it_says_the_same_but_for_rounding() {
 /// And what is given back later than it was taken never makes more than a full bucket.
 #[test]
 fn what_is_given_back_is_as_if_it_had_not_been_taken() {
-    for_all(&(rate(), wishes(), 1..=1000_i64), async |connection, (rate, wishes, more)| {
+    for_all(&(rate(), wishes(), 1..=1000_i64), &async |connection, (rate, wishes, more)| {
         let mut steps = steps(&[rate], wishes);
         let (_, _, now) = steps[steps.len() - 1];
         steps.extend([(rate, 0, now), (rate, more, now), (rate, 0, now)]);
