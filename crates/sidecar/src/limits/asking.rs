@@ -3,7 +3,7 @@
 use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
 use futures_util::StreamExt as _;
@@ -34,6 +34,10 @@ const PAUSES: [Duration; 3] = [Duration::from_millis(100), Duration::from_millis
 /// How often a server that nobody asks is asked, so that one that went away is not found by a request.
 const IDLE: Duration = Duration::from_secs(1);
 
+/// A server is away when so many calls in a row were late, or when one has no answer for so many times a request's
+/// patience. One that is late now and then is not: most often the gate itself had no time.
+const LATE: u32 = 5;
+
 /// Requests in one call. The server does nothing else meanwhile, and each takes it a few microseconds.
 const MOST: usize = 32;
 
@@ -57,6 +61,13 @@ enum Failure {
     Failed(RedisError),
     #[error("it answers what the script never does")]
     Odd,
+}
+
+/// Whether a call was answered while those who asked still waited.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum InTime {
+    Yes,
+    No,
 }
 
 /// Whoever asks the server.
@@ -170,8 +181,10 @@ impl Asking {
         let connecting = self.client.get_multiplexed_async_connection_with_config(&config);
         let connection =
             timeout(CONNECT, connecting).await.map_err(|_| Failure::Late(CONNECT))?.map_err(Failure::Failed)?;
-        self.call(connection.clone(), vec![Asked { wish: self.probe, reply: None }]).await?;
-        Ok(connection)
+        match self.call(connection.clone(), vec![Asked { wish: self.probe, reply: None }]).await? {
+            InTime::Yes => Ok(connection),
+            InTime::No => Err(Failure::Late(self.patience)),
+        }
     }
 
     /// Hands on what is asked until a call fails. Nothing went wrong if nobody is left who could ask.
@@ -182,10 +195,15 @@ impl Asking {
     ) -> Result<(), Failure> {
         let mut idle = crate::calm(IDLE);
         let mut flying = FuturesUnordered::new();
-        let mut batch = Vec::new();
+        let (mut batch, mut late) = (Vec::new(), 0);
         loop {
             tokio::select! {
-                Some(ended) = flying.next(), if !flying.is_empty() => ended?,
+                Some(ended) = flying.next(), if !flying.is_empty() => {
+                    late = if ended? == InTime::Yes { 0 } else { late + 1 };
+                    if late == LATE {
+                        return Err(Failure::Late(self.patience));
+                    }
+                }
                 count = queue.recv_many(&mut batch, MOST), if flying.len() < FLYING => {
                     if count == 0 {
                         return Ok(());
@@ -200,7 +218,8 @@ impl Asking {
     }
 
     /// One call for several requests. Those that have no answer when it fails are told that there is none.
-    async fn call(&self, mut connection: MultiplexedConnection, batch: Vec<Asked>) -> Result<(), Failure> {
+    async fn call(&self, mut connection: MultiplexedConnection, batch: Vec<Asked>) -> Result<InTime, Failure> {
+        let begun = Instant::now();
         let wishes = || batch.iter().map(|asked| &asked.wish);
         let asking = async {
             match self.take.by_digest(wishes()).query_async::<Value>(&mut connection).await {
@@ -210,12 +229,14 @@ impl Asking {
                 answer => answer,
             }
         };
-        let answer = timeout(self.patience, asking).await.map_err(|_| Failure::Late(self.patience));
+        let most = LATE * self.patience;
+        let answer = timeout(most, asking).await.map_err(|_| Failure::Late(most));
         let answer = answer.and_then(|answer| answer.map_err(Failure::Failed));
-        self.metrics.note_limits(match &answer {
-            Ok(_) => LimitsOutcome::ok,
-            Err(Failure::Late(_)) => LimitsOutcome::late,
-            Err(_) => LimitsOutcome::failed,
+        let in_time = if begun.elapsed() <= self.patience { InTime::Yes } else { InTime::No };
+        self.metrics.note_limits(match (&answer, in_time) {
+            (Ok(_), InTime::Yes) => LimitsOutcome::ok,
+            (Ok(_), InTime::No) | (Err(Failure::Late(_)), _) => LimitsOutcome::late,
+            (Err(_), _) => LimitsOutcome::failed,
         });
         let answer = answer?;
         let seen = read(&answer, batch.len()).ok_or(Failure::Odd)?;
@@ -223,6 +244,6 @@ impl Asking {
             // Whoever waited may have given up.
             let _ = asked.reply.map(|reply| reply.send(seen));
         }
-        Ok(())
+        Ok(in_time)
     }
 }

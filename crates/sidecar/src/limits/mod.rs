@@ -1,8 +1,8 @@
 //! How fast keys ask, counted in one Redis or Valkey for all gates, if the configuration names one.
 //!
-//! A request waits [`PATIENCE`] at most. If the server is late, fails or is away, the gate counts by itself,
-//! as it does without such a server, and nobody asks until the server has answered again, which is tried beside the way
-//! of requests.
+//! A request waits [`PATIENCE`] at most. If it has no answer then, or the server is away, the gate counts by itself, as it
+//! does without such a server. Once a call fails or none comes in time, nobody asks until the server has answered again,
+//! which is tried beside the way of requests.
 //!
 //! A take whose answer did not come in time may have been done or not. The request was then counted by the gate itself
 //! too, so it is counted twice at most, and never not at all.
