@@ -33,19 +33,31 @@ pub struct Ages {
     pub fresh: Duration,
     /// From then on a request waits for the look-up.
     pub stale: Duration,
+    /// If not zero, all that are in use grow old together, every `fresh`, and gather for so long to be read together.
+    pub gather: Duration,
 }
 
 impl Ages {
-    /// Where each read is paid for: a key that is in use is read four times a minute, with up to a hundred in a call. Those
-    /// 25 s are below the 30 s, too.
-    pub const SPARING: Self = Self { fresh: Duration::from_secs(15), stale: Duration::from_secs(25) };
+    /// Where each call is paid for: a key that is in use is read four times a minute, with up to a hundred in a call, and
+    /// there are at most some thirty calls a minute and hundred keys. Those 25 s are below the 30 s, too.
+    pub const SPARING: Self =
+        Self { fresh: Duration::from_secs(15), stale: Duration::from_secs(25), gather: Duration::from_secs(2) };
+
+    /// Whether what was read then is no longer fresh.
+    fn is_old(&self, read: Duration, now: Duration) -> bool {
+        if self.gather.is_zero() {
+            return now.saturating_sub(read) >= self.fresh;
+        }
+        let age_of = |at: Duration| at.as_nanos().checked_div(self.fresh.as_nanos());
+        age_of(read) != age_of(now)
+    }
 }
 
 impl Default for Ages {
     /// With a look-up per key and 10 s, 100,000 hot keys are 10,000 reads a second at worst, which the embedded store does
     /// on half a core. 20 s are below the 30 s within which a revocation is effective.
     fn default() -> Self {
-        Self { fresh: Duration::from_secs(10), stale: Duration::from_secs(20) }
+        Self { fresh: Duration::from_secs(10), stale: Duration::from_secs(20), gather: Duration::ZERO }
     }
 }
 
@@ -70,9 +82,6 @@ const PLACES: usize = 1024;
 
 /// Known keys that are read anew together: what one call of `DynamoDB` reads.
 const TOGETHER: usize = 100;
-
-/// For how long they gather. Nobody waits for it.
-const GATHER: Duration = Duration::from_millis(250);
 
 /// How many times so many are read at a time. They do not wait behind unknown ones, or a flood of those would keep a
 /// revocation from being seen.
@@ -191,11 +200,11 @@ impl<S: GateStore + 'static> Keys<S> {
             return timeout(PATIENCE, self.find_first(digest)).await.unwrap_or(Looked::Away);
         };
         let age = begun.since_start.saturating_sub(known.read);
-        if age < self.ages.fresh {
+        if !self.ages.is_old(known.read, begun.since_start) {
             return Looked::Known(known);
         }
         if !self.is_left_alone() {
-            self.refresh(digest, &known, GATHER);
+            self.refresh(digest, &known, self.ages.gather);
         }
         if age >= self.ages.stale && self.failed().is_none() {
             return match timeout(PATIENCE, self.refreshed(digest, begun)).await {

@@ -66,7 +66,7 @@ async fn a_slow_store_delays_only_who_is_new() {
 }
 
 /// Whatever was read is too old for the next request.
-const AT_ONCE: Ages = Ages { fresh: Duration::ZERO, stale: Duration::ZERO };
+const AT_ONCE: Ages = Ages { fresh: Duration::ZERO, stale: Duration::ZERO, gather: Duration::ZERO };
 
 #[tokio::test]
 async fn one_request_waits_for_a_slow_store_and_then_no_other() {
