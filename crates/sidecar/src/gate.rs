@@ -10,7 +10,7 @@ use nodeweir_domain::config::Config;
 use nodeweir_domain::gate::account::Period;
 use nodeweir_domain::gate::decide::{self, Caller, Circumstances, Held, Passed, Permit};
 use nodeweir_domain::gate::key::KeyId;
-use nodeweir_domain::gate::purse::Purse;
+use nodeweir_domain::gate::purse::{Purse, Standing};
 use nodeweir_domain::gate::rate::{Bucket, Level};
 use nodeweir_domain::gate::refusal::Refusal;
 use nodeweir_domain::gate::request::{self, Call, Limits};
@@ -21,7 +21,7 @@ use tracing::warn;
 use crate::clock::{Clock, Now};
 use crate::keys::{Ages, Keys, Known, Looked};
 use crate::ledger::Ledger;
-use crate::limits::{Seen, Shared};
+use crate::limits::{self, PATIENCE, Seen, Shared};
 use crate::metrics::Metrics;
 use crate::named;
 use crate::purses::{Turn, Which};
@@ -128,8 +128,7 @@ impl<S: GateStore + 'static> Gate<S> {
             Err(refusal) => {
                 // A key that does not hold any more is told nothing of its project.
                 let is_active = !matches!(refusal, Refusal::KeyInactive { .. });
-                let (level, credits) =
-                    if is_active { self.left(known, now, self.patience()).await } else { (None, None) };
+                let (level, credits) = if is_active { self.left(known, now, PATIENCE).await } else { (None, None) };
                 return Verdict::Refuse { who: Some(who), refusal, level, credits, methods: refused() };
             }
         };
@@ -151,14 +150,13 @@ impl<S: GateStore + 'static> Gate<S> {
 
     async fn spend(&self, permit: &Permit, known: &Known, begun: Now) -> Result<Passed, (Refusal, Option<Level>)> {
         let mut now = begun;
-        let mut shared = self.shared.as_ref();
-        let mut patience = self.patience();
+        let mut turn = self.shared.as_ref().map(|shared| shared.turn(known.id, permit.quota, permit.calls));
         for _ in 0..=TOP_UPS {
-            let elsewhere = match shared {
-                Some(shared) => self.spend_shared(shared, permit, known, &mut patience).await,
+            let elsewhere = match &mut turn {
+                Some(turn) => self.spend_shared(turn, permit, known).await,
                 None => None,
             };
-            if elsewhere.is_none() && shared.take().is_some() {
+            if elsewhere.is_none() && turn.take().is_some() {
                 self.metrics.limits_local.inc();
                 now = self.clock.now();
             }
@@ -172,12 +170,8 @@ impl<S: GateStore + 'static> Gate<S> {
             now = self.clock.now();
         }
         // Others took what was leased each time.
+        let patience = turn.map_or(Duration::ZERO, |turn| turn.patience);
         Err((Refusal::GateUnavailable, self.left(known, now, patience).await.0))
-    }
-
-    /// How long a request waits in all for who counts rates.
-    fn patience(&self) -> Duration {
-        self.shared.as_ref().map_or(Duration::ZERO, |shared| shared.patience)
     }
 
     /// By what this gate has counted itself.
@@ -192,34 +186,25 @@ impl<S: GateStore + 'static> Gate<S> {
     /// By what all gates have counted; nothing if that cannot be known in time.
     async fn spend_shared(
         &self,
-        shared: &Shared,
+        turn: &mut limits::Turn<'_>,
         permit: &Permit,
         known: &Known,
-        patience: &mut Duration,
     ) -> Option<Result<Passed, Held>> {
-        let begun = self.clock.now();
-        let standing = self.with_purse(known, begun, |purse| purse.look(permit.cost, begun.nanos()));
-        // Nothing is taken for a request that has no credits; but it is told first that it is too fast, if it is.
-        let wanted = if standing.passes() { permit.calls } else { 0 };
-        let seen = shared.ask(known.id, permit.quota, wanted, *patience).await?;
         let now = self.clock.now();
-        *patience = patience.saturating_sub(now.since_start.saturating_sub(begun.since_start));
-        let mut bucket = seen.bucket(permit.quota, now.nanos());
+        let standing = self.with_purse(known, now, |purse| purse.look(permit.cost, now.nanos()));
+        // Nothing is taken for a request that has no credits; but it is told first that it is too fast, if it is.
+        let takes = turn.has_taken() || !matches!(standing, Standing::Short | Standing::Away);
+        let (mut bucket, now) = turn.ask(takes, self.clock).await?;
         // The bucket is that of all gates.
         let live = NonZeroU32::MIN;
         Some(self.with_purse(known, now, |purse| {
-            if wanted == 0 {
+            if takes {
+                decide::spend(permit, live, &mut bucket, purse, now.nanos()).inspect(|_| turn.pass())
+            } else {
                 // Credits that came meanwhile are left for another look, which takes of the rate too.
                 let tried = decide::spend(permit, live, &mut bucket, &mut purse.clone(), now.nanos());
-                return tried.and_then(|passed| Err(Held::TopUp(passed.level)));
+                tried.and_then(|passed| Err(Held::TopUp(passed.level)))
             }
-            let spent = decide::spend(permit, live, &mut bucket, purse, now.nanos());
-            let is_taken = !matches!(spent, Err(Held::Refused(Refusal::RateLimited { .. }, _)));
-            if is_taken && spent.is_err() {
-                // Others took the credits meanwhile.
-                shared.give_back(known.id, permit.quota, permit.calls);
-            }
-            spent
         }))
     }
 

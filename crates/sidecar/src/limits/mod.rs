@@ -9,6 +9,7 @@
 
 mod asking;
 mod script;
+mod turn;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -27,6 +28,7 @@ use asking::{Asked, Asking};
 use script::Wish;
 
 pub(crate) use script::Seen;
+pub(crate) use turn::Turn;
 
 /// How long a request waits for the server in all. Within one zone it answers in less than one millisecond.
 pub const PATIENCE: Duration = Duration::from_millis(5);
@@ -35,7 +37,7 @@ pub const PATIENCE: Duration = Duration::from_millis(5);
 #[derive(Debug)]
 pub(crate) struct Shared {
     /// How long a request waits in all.
-    pub(crate) patience: Duration,
+    patience: Duration,
     queue: mpsc::UnboundedSender<Asked>,
     is_away: Arc<AtomicBool>,
 }
@@ -61,6 +63,11 @@ impl Shared {
         Ok(Self { patience, queue, is_away })
     }
 
+    /// A request's turn.
+    pub(crate) fn turn(&self, key: KeyId, quota: Quota, calls: u32) -> Turn<'_> {
+        Turn::new(self, key, quota, calls)
+    }
+
     /// Takes `tokens` of a key's bucket if they may be taken; none only looks. Says what the bucket held before, or
     /// nothing if the server is away or does not answer in time.
     pub(crate) async fn ask(&self, key: KeyId, quota: Quota, tokens: u32, patience: Duration) -> Option<Seen> {
@@ -73,7 +80,7 @@ impl Shared {
     }
 
     /// Gives back what a request took and did not use. Nobody waits for it; while the server is away it is lost.
-    pub(crate) fn give_back(&self, key: KeyId, quota: Quota, tokens: u32) {
+    fn give_back(&self, key: KeyId, quota: Quota, tokens: u32) {
         let wish = Wish { key, quota, tokens: -i64::from(tokens) };
         let _ = self.queue.send(Asked { wish, reply: None });
     }

@@ -233,3 +233,24 @@ async fn who_has_no_credits_takes_nothing_of_the_rate() {
     })
     .await;
 }
+
+/// Each look and each spending were once apart by a call, and whoever was faster left too little for the others: those
+/// were told 503.
+#[tokio::test(flavor = "multi_thread")]
+async fn many_at_once_share_a_lease_that_has_yet_to_grow() {
+    let redis = Redis::start(&[]).await;
+    let rig = Rig::start(&format!(
+        "{}, tiers: {{most: {{requests_per_second: 100000, credits_per_month: 1000000}}}}",
+        redis.limits()
+    ))
+    .await;
+    is_away(&rig, 0).await;
+    let key = rig.key("shop", "most", 1, Restrictions::default()).await;
+    let ask = async || {
+        for _ in 0..12 {
+            let said = rig.gate(&key, &call("eth_blockNumber")).await;
+            assert_eq!(said.status, 204, "{said:?}");
+        }
+    };
+    futures_util::future::join_all((0..64).map(|_| ask())).await;
+}
