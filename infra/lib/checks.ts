@@ -6,6 +6,7 @@ import { orList } from './schema.js';
 /** A whole configuration as it is written, as far as it matters here, with its defaults. */
 interface Written {
   aws: Aws;
+  gate: { enabled: boolean };
   health: { interval: string; timeout: string; confirm_after: string };
   networks: Record<string, unknown>;
   proxy: { listen: string; timeouts: { total: string; drain: string; shutdown: string } };
@@ -24,7 +25,7 @@ export function crossCheck(written: unknown, faults: Fault[]): Omit<Config, 'sta
   times(reading);
   if (faults.length > 0) return undefined;
 
-  const { aws, health, networks, proxy } = written as Written;
+  const { aws, gate, health, networks, proxy } = written as Written;
   const seconds = (text: string) => parseSeconds(text) ?? 0;
   return {
     aws,
@@ -35,6 +36,7 @@ export function crossCheck(written: unknown, faults: Fault[]): Omit<Config, 'sta
       timeout: seconds(health.timeout),
       confirmAfter: seconds(health.confirm_after),
     },
+    gate: gate.enabled,
     proxy: {
       total: seconds(proxy.timeouts.total),
       stop: seconds(proxy.timeouts.drain) + seconds(proxy.timeouts.shutdown) + STOP_MARGIN,

@@ -50,6 +50,8 @@ export interface Config {
   /** The container's port. */
   port: number;
   health: { interval: number; timeout: number; confirmAfter: number };
+  /** Whether requests are asked for a key. */
+  gate: boolean;
   /** The longest request, and the longest stop after it. */
   proxy: { total: number; stop: number };
 }

@@ -28,19 +28,20 @@ import {
 } from 'aws-cdk-lib/aws-elasticloadbalancingv2';
 import { PolicyStatement } from 'aws-cdk-lib/aws-iam';
 import { LogGroup } from 'aws-cdk-lib/aws-logs';
-import type { Bucket } from 'aws-cdk-lib/aws-s3';
 import { Secret as ManagedSecret } from 'aws-cdk-lib/aws-secretsmanager';
 import { Construct } from 'constructs';
 import type { Config } from './config.js';
+import { gateStatements } from './gate.js';
 import { logGroupName, PUBLISHED_KEY } from './names.js';
 import type { Network } from './network.js';
 import { overlook } from './rules.js';
+import type { Store } from './store.js';
 
 interface Props {
   config: Config;
   network: Network;
-  /** Where the published configuration is. */
-  bucket: Bucket;
+  /** Where the published configuration is, and what the gate works on. */
+  store: Store;
 }
 
 /** Where the proxy may write; all else of its image is read-only. The image says in VOLUMEs who owns them. */
@@ -126,9 +127,10 @@ export class Service extends Construct {
       });
   }
 
-  private task({ config, bucket }: Props): TaskDefinition {
+  private task({ config, store }: Props): TaskDefinition {
     const { aws, stage } = config;
     const { service } = aws;
+    const { bucket, gate, usage } = store;
     const architecture = service.architecture === 'arm64' ? CpuArchitecture.ARM64 : CpuArchitecture.X86_64;
     const task = new TaskDefinition(this, 'Task', {
       cpu: String(service.cpu),
@@ -157,6 +159,7 @@ export class Service extends Construct {
         // Here and not in the bucket, so that a task can serve by the leaders while S3 is away.
         NODEWEIR_CONFIG_TEXT: config.compact,
         NODEWEIR_BUCKET: bucket.bucketName,
+        ...(config.gate ? { NODEWEIR_GATE_TABLE: gate.tableName, NODEWEIR_USAGE_TABLE: usage.tableName } : {}),
         // Which Fargate would tell, and instances would not.
         AWS_REGION: aws.region,
       },
@@ -183,6 +186,9 @@ export class Service extends Construct {
       ['s3:ListBucket', bucket.bucketArn],
     ] as const) {
       task.addToTaskRolePolicy(new PolicyStatement({ actions: [action], resources: [resource] }));
+    }
+    if (config.gate) {
+      for (const statement of gateStatements(gate, usage)) task.addToTaskRolePolicy(statement);
     }
     this.allowPull(task, aws.image);
     Annotations.of(container).acknowledgeWarning(

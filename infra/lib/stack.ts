@@ -27,7 +27,7 @@ export class NodeweirStack extends Stack {
 
     const network = new Network(this, 'Network', config.aws);
     const store = new Store(this, 'Store');
-    const proxy = new Service(this, 'Proxy', { config, network, bucket: store.bucket });
+    const proxy = new Service(this, 'Proxy', { config, network, store });
     const service = { arn: proxy.service.serviceArn, name: proxy.service.serviceName, cluster };
     const { byFlow } = new Functions(this, 'Functions', { config, binaries, network, store, service });
     const metrics = new Metrics(config, proxy, byFlow);

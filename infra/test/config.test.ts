@@ -14,6 +14,7 @@ describe('what is right', () => {
       networks: ['ethereum'],
       port: 8080,
       health: { interval: 60, timeout: 2, confirmAfter: 10 },
+      gate: true,
       proxy: { total: 30, stop: 75 },
     });
     expect(config.aws).toMatchObject({

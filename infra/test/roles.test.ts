@@ -63,6 +63,14 @@ const NETWORK = [
 const SELF =
   '{"ArnEquals":{"lambda:SourceFunctionArn":"arn:aws:lambda:eu-central-1:123456789012:function:nodeweir-dev-probe"}}';
 
+const PUBLISHED = ['s3:GetObject StoreBucket/revision.conf', 's3:ListBucket StoreBucket'];
+
+/** Only of rows in these partitions. */
+const leading = (...partitions: string[]) =>
+  JSON.stringify({
+    'ForAllValues:StringLike': { 'dynamodb:LeadingKeys': partitions },
+  });
+
 /** What every function needs to say something. */
 const spoken = (flow: string) => [
   `logs:CreateLogStream Functions${flow}Logs`,
@@ -121,7 +129,20 @@ const may: Record<string, string[]> = {
   FunctionsProbeScheduleRole: schedule('Probe'),
   FunctionsPublishScheduleRole: schedule('Publish'),
   FunctionsRolloutScheduleRole: schedule('Rollout'),
-  ProxyTaskTaskRole: ['s3:GetObject StoreBucket/revision.conf', 's3:ListBucket StoreBucket'],
+  ProxyTaskTaskRole: [
+    ...PUBLISHED,
+    `dynamodb:GetItem StoreGate if ${leading('project', 'key#*', 'accounts#*', 'log#*', 'usage')}`,
+    `dynamodb:BatchGetItem StoreGate if ${leading('project', 'key#*', 'accounts#*')}`,
+    `dynamodb:Query StoreGate if ${leading('sidecar')}`,
+    `dynamodb:PutItem StoreGate if ${leading('accounts#*', 'log#*', 'usage', 'sidecar')}`,
+    `dynamodb:PartiQLUpdate StoreGate if ${leading('accounts#*')}`,
+    `dynamodb:DeleteItem StoreGate if ${leading('sidecar')}`,
+    'dynamodb:Query StoreGate/index/lapsing',
+    'dynamodb:BatchWriteItem StoreUsage',
+    'dynamodb:Query StoreUsage',
+    'dynamodb:UpdateItem StoreUsage',
+    'dynamodb:Query StoreUsage/index/minutes',
+  ],
   ProxyTaskExecutionRole: [
     'logs:CreateLogStream ProxyLogs',
     'logs:PutLogEvents ProxyLogs',
@@ -158,7 +179,7 @@ describe.each(['least', 'full'] as Which[])('%s', (which) => {
   test('no resource by wildcard but what AWS has no name for', () => {
     const wild = roles(template)
       .flatMap(([role]) => allowed(template, role).map((line) => `${role} ${line}`))
-      .filter((line) => / [^ ]*\*/.test(line) && !line.includes(' not '))
+      .filter((line) => /^[^ ]+ [^ ]+ [^ ]*\*/.test(line) && !line.includes(' not '))
       .map((line) => line.replace(/ ec2:[A-Za-z]+ /, ' ec2 '));
     expect([...new Set(wild)]).toEqual([
       'ProxyTaskExecutionRole ecr:GetAuthorizationToken *',
@@ -197,6 +218,11 @@ test('probe may read the secrets that are named, and no others', () => {
     ],
   });
   expect(secretsOf(none)).toEqual([]);
+});
+
+test('a task without a gate may look at what is published, and no more', () => {
+  const ungated = made({ edits: [['networks:', 'gate: { enabled: false }\nnetworks:']] });
+  expect(allowed(ungated, 'ProxyTaskTaskRole')).toEqual(PUBLISHED);
 });
 
 test('an image that is not in a registry of AWS needs no permission', () => {

@@ -104,9 +104,17 @@ describe('the container', () => {
       { Name: 'NODEWEIR_STAGE', Value: 'dev' },
       { Name: 'NODEWEIR_CONFIG_TEXT', Value: expect.any(String) },
       { Name: 'NODEWEIR_BUCKET', Value: { Ref: expect.stringMatching('^StoreBucket') } },
+      { Name: 'NODEWEIR_GATE_TABLE', Value: { Ref: expect.stringMatching('^StoreGate') } },
+      { Name: 'NODEWEIR_USAGE_TABLE', Value: { Ref: expect.stringMatching('^StoreUsage') } },
       { Name: 'AWS_REGION', Value: 'eu-central-1' },
     ]);
     expect(JSON.parse(environment[1].Value)).toEqual(parse(configText('least')));
+  });
+
+  test('is told of no tables if it has no gate', () => {
+    const ungated = template({ edits: [['networks:', 'gate: { enabled: false }\nnetworks:']] });
+    const names = container(ungated).Environment.map(({ Name }: { Name: string }) => Name);
+    expect(names).toEqual(['NODEWEIR_STAGE', 'NODEWEIR_CONFIG_TEXT', 'NODEWEIR_BUCKET', 'AWS_REGION']);
   });
 
   test('gets secrets as references', () => {
