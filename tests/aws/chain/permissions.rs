@@ -39,11 +39,21 @@ fn of_statement(statement: &Value) -> Vec<Permission> {
     if statement["Effect"] != "Allow" {
         return Vec::new();
     }
+    let leading = match &statement["Condition"] {
+        Value::Null => Vec::new(),
+        condition => {
+            let leading = &condition["ForAllValues:StringLike"]["dynamodb:LeadingKeys"];
+            let known = json!({"ForAllValues:StringLike": {"dynamodb:LeadingKeys": leading}});
+            assert_eq!(*condition, known, "nobody thought of it");
+            texts(leading)
+        }
+    };
     let mut permissions = Vec::new();
     for action in texts(&statement["Action"]) {
         for arn in texts(&statement["Resource"]) {
             let after = |mark: &str| arn.split_once(mark).map(|(_, rest)| rest.to_owned());
             let resource = match action.split(':').next().unwrap() {
+                // An index is called `table/index/name`.
                 "dynamodb" => after(":table/").filter(|rest| !rest.contains("/stream/")),
                 "s3" => after(":::"),
                 "ecs" => after(":service/").and_then(|rest| rest.rsplit('/').next().map(str::to_owned)),
@@ -52,7 +62,8 @@ fn of_statement(statement: &Value) -> Vec<Permission> {
                 "logs" | "sqs" | "ec2" | "ecr" => None,
                 other => panic!("nobody thought of {other}"),
             };
-            permissions.extend(resource.map(|resource| Permission { action: action.clone(), resource }));
+            let permission = |resource| Permission { action: action.clone(), resource, leading: leading.clone() };
+            permissions.extend(resource.map(permission));
         }
     }
     permissions

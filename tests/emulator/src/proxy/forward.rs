@@ -10,7 +10,6 @@ use serde_json::{Value, json};
 
 use super::answer::Answer;
 use super::call::Call;
-use super::permission;
 use super::rule::Fault;
 use super::{Callback, State};
 use crate::background::{self, respond};
@@ -60,7 +59,7 @@ impl State {
 
     fn is_permitted(&self, call: &Call) -> bool {
         let mut granted = self.granted.lock().unwrap();
-        granted.get_mut(&call.by).is_none_or(|granted| permission::check(granted, call))
+        granted.get_mut(&call.by).is_none_or(|granted| granted.check(call))
     }
 
     /// Counts the call, and finds what is to be done to it. Every rule that it matches counts it.

@@ -4,6 +4,7 @@
 mod answer;
 mod call;
 mod forward;
+mod need;
 mod permission;
 mod rule;
 
@@ -134,15 +135,13 @@ impl Proxy {
 
     /// From now on this caller may do only this; all else is denied to it.
     pub fn permit(&self, caller: &str, permissions: impl IntoIterator<Item = Permission>) {
-        let granted = permissions.into_iter().map(|permission| (permission, false)).collect();
-        self.state.granted.lock().unwrap().insert(caller.to_owned(), granted);
+        self.state.granted.lock().unwrap().insert(caller.to_owned(), Granted::new(permissions));
     }
 
-    /// What a caller was permitted and never did.
+    /// What a caller was permitted and never did: whole permissions, or those of their leading keys.
     pub fn unused(&self, caller: &str) -> Vec<Permission> {
         let granted = self.state.granted.lock().unwrap();
-        let granted = granted.get(caller).into_iter().flatten();
-        granted.filter(|(_, used)| !**used).map(|(permission, _)| permission.clone()).collect()
+        granted.get(caller).map(Granted::unused).unwrap_or_default()
     }
 
     /// From now on runs this whenever the function of that name is invoked through the proxy; without it the answer is

@@ -200,8 +200,11 @@ async fn a_function_is_run_by_the_test() {
 #[tokio::test]
 async fn a_caller_may_do_what_it_was_permitted() {
     let aws = with_table().await;
-    let permission =
-        |action: &str, resource: &str| Permission { action: action.to_owned(), resource: resource.to_owned() };
+    let permission = |action: &str, resource: &str| Permission {
+        action: action.to_owned(),
+        resource: resource.to_owned(),
+        leading: Vec::new(),
+    };
     let [put, scan, other] =
         [("dynamodb:PutItem", "t"), ("dynamodb:Scan", "t"), ("dynamodb:PutItem", "u")].map(|(a, r)| permission(a, r));
     aws.permit("probe", [put, scan.clone(), other.clone()]);
@@ -212,4 +215,36 @@ async fn a_caller_may_do_what_it_was_permitted() {
     assert!(denied.text().contains("AccessDeniedException"), "{}", denied.text());
     assert_eq!(aws.unused("probe"), [other, scan]);
     assert_eq!(table::keys(&aws.client()).await, ["a"], "others may do all");
+}
+
+/// IAM looks at each write of a transaction and at each statement by itself, and may look at what rows they are about.
+#[tokio::test]
+async fn a_caller_may_be_confined_to_some_rows() {
+    let aws = Proxy::start(Moto::shared());
+    let table = json!({
+        "TableName": "t",
+        "KeySchema": [{"AttributeName": "kind", "KeyType": "HASH"}],
+        "AttributeDefinitions": [{"AttributeName": "kind", "AttributeType": "S"}],
+        "BillingMode": "PAY_PER_REQUEST",
+    });
+    assert_eq!(table::call(&aws.client(), "CreateTable", &table).await.unwrap().status, 200);
+    let put = |leading: &[&str]| Permission {
+        action: "dynamodb:PutItem".to_owned(),
+        resource: "t".to_owned(),
+        leading: leading.iter().map(|&key| key.to_owned()).collect(),
+    };
+    aws.permit("gate", [put(&["log#*", "usage", "never#*"])]);
+    let gate = aws.client().as_caller("gate");
+    let item = |kind: &str| json!({"TableName": "t", "Item": {"kind": {"S": kind}}});
+    for (kind, status) in [("log#a", 200), ("usage", 200), ("usages", 400), ("log", 400), ("key#a", 400)] {
+        assert_eq!(table::call(&gate, "PutItem", &item(kind)).await.unwrap().status, status, "{kind}");
+        let both = json!({"TransactItems": [{"Put": item("log#b")}, {"Put": item(kind)}]});
+        assert_eq!(table::call(&gate, "TransactWriteItems", &both).await.unwrap().status, status, "{kind}");
+    }
+    let gone = json!({"TransactItems": [{"Delete": {"TableName": "t", "Key": {"kind": {"S": "log#a"}}}}]});
+    assert_eq!(table::call(&gate, "TransactWriteItems", &gone).await.unwrap().status, 400);
+    let unknown = json!({"TableName": "t", "Item": {"k": {"S": "log#a"}}});
+    let denied = table::call(&gate, "PutItem", &unknown).await.unwrap();
+    assert!(denied.text().contains("AccessDeniedException"), "{}", denied.text());
+    assert_eq!(aws.unused("gate"), [put(&["never#*"])]);
 }
