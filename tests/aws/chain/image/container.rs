@@ -116,10 +116,10 @@ impl Container {
         self.says(&format!(r#""message":"runs","revision":"{revision}""#)).await;
     }
 
-    /// Waits until this node answers clients.
-    pub(super) async fn serves(&self, name: &str) {
+    /// Waits until this node answers clients that call this path.
+    pub(super) async fn serves(&self, path: &str, name: &str) {
         let look = async || {
-            let answer = Connection::call(self.port, "/v3", "eth_blockNumber").await.ok()?;
+            let answer = Connection::call(self.port, path, "eth_blockNumber").await.ok()?;
             (answer.result().is_some() && answer.endpoint() == name).then_some(())
         };
         until_or(look, || format!("{name} does not serve; it says: {}", self.said())).await;

@@ -2,6 +2,7 @@
 
 mod build;
 mod container;
+mod ledger;
 mod registry;
 mod task;
 mod upload;
@@ -9,19 +10,20 @@ mod upload;
 use std::time::Instant;
 
 use nodeweir_domain::fleet::revision::Revision;
-use nodeweir_emulator::{Moto, On};
+use nodeweir_emulator::{Moto, On, Permission};
 use serde_json::json;
 
 use crate::carrier::{Carrier, run, told};
 use crate::chain::PROMPT;
-use crate::client::{Load, failures};
+use crate::client::{Connection, Load, failures};
 use crate::nodes::{Anvil, HEAD};
 use crate::permissions::needs_what_it_may;
-use crate::process::free_port;
+use crate::process::{free_port, until};
 use crate::template::{Tasks, config_with, network, synthesise};
 use crate::world::{KEY, World, good, head_with_key};
 use build::Workshop;
 use container::{Container, Run};
+use ledger::Ledger;
 use task::{ROLE, Task};
 use upload::repositories;
 
@@ -49,24 +51,27 @@ async fn nginx_serves_what_is_deployed(workshop: &Workshop) {
     let (leader, mut a, b) = tokio::join!(head_with_key(KEY, HEAD), Anvil::start(), Anvil::start());
     // Tasks have addresses of their own in AWS; here they share the machine's with all other tests, so each has a port of
     // its own. It is written where a person writes it, and comes to the task as everything does.
-    let port = free_port();
+    let (port, admin) = (free_port(), free_port());
     let tasks = Tasks { port, image: &name, architecture: build::architecture() };
     let networks = format!("{}/${{INFURA_KEY}}\n", network("ethereum", leader).trim_end());
-    let config = config_with(&tasks, &networks, &format!("{TIMEOUTS}\ngate: {{enabled: false}}\n{PROMPT}"));
+    let gate = format!("gate: {{admin: '127.0.0.1:{admin}'}}");
+    let config = config_with(&tasks, &networks, &format!("{TIMEOUTS}\n{gate}\n{PROMPT}"));
     let world = World::deploy_by(Moto::shared(), &synthesise(&config), &config, |_| {}).await;
     let mut carrier = Carrier::new(&world).await;
+    let ledger = Ledger::prepare(&world).await;
     println!("nginx: deployed after {:?}", began.elapsed());
 
     // The first deployment: nothing is published, and the leader wants the key that the task was given.
     let task = Task::of(&world).await;
     assert_eq!(task.image(), name);
     let mut container = Container::start(&image, port, task.run(&world).await);
-    container.serves("infura").await;
+    container.serves(&ledger.path(), "infura").await;
     assert!(container.is_ready().await);
+    assert_eq!(Connection::call(port, "/v3", "eth_blockNumber").await.unwrap().status, 401);
     assert!(world.published().await.is_none());
     println!("nginx: serves after {:?}", began.elapsed());
 
-    let load = Load::start(port, 4);
+    let load = Load::start_at(port, &ledger.path(), 4);
     world.add("ethereum", "a", a.port).await;
     world.add("ethereum", "b", b.port).await;
     carrier.settle(&world).await;
@@ -90,6 +95,10 @@ async fn nginx_serves_what_is_deployed(workshop: &Workshop) {
     good(world.client.send("s3", "PUT", &path, &[], "events {}").await);
     container.says("what is published is refused, and what runs goes on").await;
     load.until_answered_by(&["b"]).await;
+    ledger.is_tidied(&world).await;
+    // A key that is in use is read anew a quarter of a minute later.
+    let reads_anew = |left: &[Permission]| left.iter().all(|permission| permission.action != "dynamodb:BatchGetItem");
+    until("keys are read anew", async || reads_anew(&world.aws.unused(ROLE)).then_some(())).await;
     let tried = load.end().await;
     assert_eq!(failures(&tried), Vec::<&str>::new(), "of {}", tried.len());
 
@@ -99,6 +108,7 @@ async fn nginx_serves_what_is_deployed(workshop: &Workshop) {
     assert!(took < task.stop_timeout(), "ECS would have killed it: {took:?}");
     println!("nginx: {} requests; stopped in {took:?}, after {:?}", tried.len(), began.elapsed());
     assert!(!container.said().contains("Read-only file system"), "{}", container.said());
+    ledger.is_settled(&world, tried.len() + 1).await;
     needs_what_it_may(&world.aws, ROLE);
     let lines = container.json_lines();
     let about = lines.iter().filter_map(|line| line.pointer("/_aws/CloudWatchMetrics/0/Dimensions"));
@@ -127,7 +137,7 @@ async fn haproxy_serves_the_leaders(workshop: &Workshop) {
     let environment = environment.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
     let mut container =
         Container::start(&image, port, Run { environment, volumes: image.volumes(), open_files: 65_536 });
-    container.serves("infura").await;
+    container.serves("/v3", "infura").await;
     assert!(container.is_ready().await);
     assert_eq!(container.stop().await, 0, "{}", container.said());
     println!("haproxy: stopped after {:?}", began.elapsed());
