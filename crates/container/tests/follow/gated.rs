@@ -113,7 +113,7 @@ async fn a_gate_that_is_killed_is_started_again_and_takes_nothing_with_it() {
 async fn where_requests_pass_without_a_gate_a_task_stays_ready_without_it() {
     let (leader, one) = tokio::join!(Anvil::start(), Anvil::start());
     let mut rig = Rig::gated(leader.port).await;
-    rig.gate = ", when_away: open";
+    rig.gate = ", when_away: open".to_owned();
     let (_shop, mut container) = started(&rig, &one).await;
     assert_eq!(container.call_by("nobody").await.unwrap().status, 401);
     let mut killed = None;

@@ -47,7 +47,7 @@ pub(crate) struct Rig {
     /// The gate's, if it shares them with others.
     pub(crate) tables: Option<Tables>,
     /// More keys of its section, with a comma before each.
-    pub(crate) gate: &'static str,
+    pub(crate) gate: String,
     /// What the process writes to, as it sees it.
     pub(crate) state: PathBuf,
     place: TempDir,
@@ -79,7 +79,7 @@ impl Rig {
             look: "3s",
             admin: None,
             tables: None,
-            gate: "",
+            gate: String::new(),
             state: place.path().to_owned(),
             place,
         }

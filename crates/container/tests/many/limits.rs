@@ -11,10 +11,16 @@ use rustix::process::Signal;
 use crate::client::Connection;
 use crate::load::{Counts, Load};
 use crate::process::until;
+use crate::redis::Redis;
 use crate::world::{Task, World};
 
 /// Of the tier `slow`.
 const RATE: f64 = 50.0;
+
+#[expect(clippy::cast_precision_loss, reason = "a few hundred")]
+fn part(passed: u64, took: Duration) -> f64 {
+    passed as f64 / (RATE * took.as_secs_f64())
+}
 
 /// What all tasks admit together while their number stays, in parts of the rate; the burst is gone before.
 async fn admitted(world: &World, key: &str) -> f64 {
@@ -27,8 +33,7 @@ async fn admitted(world: &World, key: &str) -> f64 {
     loads[0].lasts(Duration::from_secs(4)).await;
     let (after, took) = (passed(), began.elapsed());
     join_all(loads.into_iter().map(Load::end)).await;
-    #[expect(clippy::cast_precision_loss, reason = "a few hundred")]
-    let share = (after - before) as f64 / (RATE * took.as_secs_f64());
+    let share = part(after - before, took);
     println!("{} tasks admitted {share:.3} of the rate", world.tasks.len());
     share
 }
@@ -89,6 +94,40 @@ async fn together_they_admit_what_one_would_however_many_they_are() {
     let paid = account.spent + account.written_off + u64::try_from(account.leased()).unwrap();
     // The one that was killed may have had a lease.
     assert!(account.spent <= passed && passed <= paid, "{passed}: {account:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn one_redis_counts_for_all_and_each_takes_its_share_while_it_is_dead() {
+    let mut redis = Redis::start().await;
+    let mut world = World::counted_by(redis.port, 3).await;
+    let key = world.key("shop", "slow").await;
+    let away = async |expected: u64| {
+        for task in &world.tasks {
+            let look = async || task.metric("nodeweir_gate_limits_away").await.filter(|away| *away == expected);
+            until("the gates notice", look).await;
+        }
+    };
+    let mut shares = vec![admitted(&world, &key).await];
+    // Whoever meets one gate only has the whole rate.
+    let one = Load::start(&[world.tasks[0].port(); 4], &key, Duration::from_millis(5));
+    until("the burst is used up", async || (one.counts().of(429) > 20).then_some(())).await;
+    let (before, began) = (one.counts().passed(), Instant::now());
+    one.lasts(Duration::from_secs(3)).await;
+    shares.push(part(one.counts().passed() - before, began.elapsed()));
+    redis.kill();
+    // It is noticed by whoever asks.
+    let ports: Vec<u16> = world.tasks.iter().map(Task::port).collect();
+    let asking = Load::start(&ports, &key, Duration::from_millis(50));
+    away(1).await;
+    let (counts, _) = asking.end().await;
+    assert_eq!((counts.of(503), counts.of(500), counts.broken), (0, 0, 0), "{counts:?}");
+    one.end().await;
+    shares.push(admitted(&world, &key).await);
+    redis.restart().await;
+    away(0).await;
+    shares.push(admitted(&world, &key).await);
+    assert!(shares.iter().all(|share| (0.9..1.06).contains(share)), "{shares:?}");
+    world.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -13,6 +13,7 @@
 mod credits;
 mod limits;
 mod load;
+mod redis;
 mod time;
 mod trouble;
 mod world;

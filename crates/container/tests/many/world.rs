@@ -72,7 +72,7 @@ pub(crate) struct World {
     pub(crate) store: DynamoStore,
     pub(crate) tasks: Vec<Task>,
     /// More keys of the section `gate`, with a comma before each.
-    gate: &'static str,
+    gate: String,
 }
 
 impl World {
@@ -87,7 +87,7 @@ impl World {
         let sdk = connect(Some("eu-central-1")).await.into_builder().endpoint_url(aws.url());
         let sdk = sdk.credentials_provider(SharedCredentialsProvider::new(credentials)).build();
         let store = DynamoStore::new(&sdk, tables.clone());
-        Self { leader, node, aws, tables, store, tasks: Vec::new(), gate: TIERS }
+        Self { leader, node, aws, tables, store, tasks: Vec::new(), gate: TIERS.to_owned() }
     }
 
     /// One with so many tasks that know each other.
@@ -99,7 +99,15 @@ impl World {
 
     /// One that lets nobody spend what it has not leased, however slow the store is.
     pub(crate) async fn strict(tasks: usize) -> Self {
-        let mut world = Self { gate: STRICT, ..Self::new().await };
+        let mut world = Self { gate: STRICT.to_owned(), ..Self::new().await };
+        world.scale(tasks).await;
+        world
+    }
+
+    /// One in which a Redis counts rates.
+    pub(crate) async fn counted_by(port: u16, tasks: usize) -> Self {
+        let gate = format!("{TIERS}, limits: {{store: 'redis://127.0.0.1:{port}'}}");
+        let mut world = Self { gate, ..Self::new().await };
         world.scale(tasks).await;
         world
     }
@@ -124,7 +132,7 @@ impl World {
     pub(crate) async fn start(&self, words: &[&str]) -> Task {
         let aws = Aws::of_account(Moto::shared(), self.aws.account());
         let mut rig = Rig::on(aws, self.leader.port).await;
-        (rig.admin, rig.tables, rig.gate) = (Some(free_port()), Some(self.tables.clone()), self.gate);
+        (rig.admin, rig.tables, rig.gate) = (Some(free_port()), Some(self.tables.clone()), self.gate.clone());
         rig.publish(&rig.revision(1, "one", self.node.port).compose()).await;
         let container = rig.start_by(words);
         let task = Task { rig, container };
