@@ -24,7 +24,7 @@ use crate::ledger::Ledger;
 use crate::limits::{self, PATIENCE, Seen, Shared};
 use crate::metrics::Metrics;
 use crate::named;
-use crate::purses::{Turn, Which};
+use crate::purses::{Promise, Turn, Which};
 use crate::question::{Identity, Question, Verdict};
 use crate::usage::Refunds;
 
@@ -150,20 +150,21 @@ impl<S: GateStore + 'static> Gate<S> {
 
     async fn spend(&self, permit: &Permit, known: &Known, begun: Now) -> Result<Passed, (Refusal, Option<Level>)> {
         let mut now = begun;
+        let mut promise = None;
         let mut turn = self.shared.as_ref().map(|shared| shared.turn(known.id, permit.quota, permit.calls));
         for _ in 0..=TOP_UPS {
             let elsewhere = match &mut turn {
-                Some(turn) => self.spend_shared(turn, permit, known).await,
+                Some(turn) => self.spend_shared(turn, permit, known, promise.as_ref()).await,
                 None => None,
             };
             if elsewhere.is_none() && turn.take().is_some() {
                 self.metrics.limits_local.inc();
                 now = self.clock.now();
             }
-            match elsewhere.unwrap_or_else(|| self.spend_here(permit, known, now)) {
+            match elsewhere.unwrap_or_else(|| self.spend_here(permit, known, promise.as_ref(), now)) {
                 Ok(passed) => return Ok(passed),
                 Err(Held::Refused(refusal, level)) => return Err((refusal, Some(level))),
-                Err(Held::TopUp(_)) => known.payer.top_up(&self.ledger, permit.cost, begun).await,
+                Err(Held::TopUp(_)) => promise = known.payer.top_up(&self.ledger, permit.cost, begun).await,
                 // Its month ended just now.
                 Err(Held::Closed) => {}
             }
@@ -175,12 +176,17 @@ impl<S: GateStore + 'static> Gate<S> {
     }
 
     /// By what this gate has counted itself.
-    fn spend_here(&self, permit: &Permit, known: &Known, now: Now) -> Result<Passed, Held> {
+    fn spend_here(&self, permit: &Permit, known: &Known, promise: Option<&Promise>, now: Now) -> Result<Passed, Held> {
         let mut buckets = self.buckets.lock().unwrap_or_else(PoisonError::into_inner);
         // One that nothing is taken from is idle, and leaves with the next sweep.
         let bucket = buckets.entry(known.id).or_default();
         let live = self.ledger.live();
-        self.with_purse(known, now, |purse| decide::spend(permit, live, bucket, purse, now.nanos()))
+        self.with_purse(known, now, |purse| {
+            if promise.is_none() && known.payer.is_promised(purse, permit.cost, now) {
+                return wait(permit, live, bucket, purse, now);
+            }
+            decide::spend(permit, live, bucket, purse, now.nanos())
+        })
     }
 
     /// By what all gates have counted; nothing if that cannot be known in time.
@@ -189,6 +195,7 @@ impl<S: GateStore + 'static> Gate<S> {
         turn: &mut limits::Turn<'_>,
         permit: &Permit,
         known: &Known,
+        promise: Option<&Promise>,
     ) -> Option<Result<Passed, Held>> {
         let now = self.clock.now();
         let standing = self.with_purse(known, now, |purse| purse.look(permit.cost, now.nanos()));
@@ -198,13 +205,11 @@ impl<S: GateStore + 'static> Gate<S> {
         // The bucket is that of all gates.
         let live = NonZeroU32::MIN;
         Some(self.with_purse(known, now, |purse| {
-            if takes {
-                decide::spend(permit, live, &mut bucket, purse, now.nanos()).inspect(|_| turn.pass())
-            } else {
-                // Credits that came meanwhile are left for another look, which takes of the rate too.
-                let tried = decide::spend(permit, live, &mut bucket, &mut purse.clone(), now.nanos());
-                tried.and_then(|passed| Err(Held::TopUp(passed.level)))
+            // Credits that came meanwhile are left for another look, which takes of the rate too.
+            if !takes || (promise.is_none() && known.payer.is_promised(purse, permit.cost, now)) {
+                return wait(permit, live, &bucket, purse, now);
             }
+            decide::spend(permit, live, &mut bucket, purse, now.nanos()).inspect(|_| turn.pass())
         }))
     }
 
@@ -292,6 +297,12 @@ impl<S: GateStore + 'static> Gate<S> {
     pub(crate) fn is_settled(&self) -> bool {
         self.keys.payers().iter().all(|payer| payer.is_empty())
     }
+}
+
+/// Takes nothing: says why the request is refused, or that it has to wait.
+fn wait(permit: &Permit, live: NonZeroU32, bucket: &Bucket, purse: &Purse, now: Now) -> Result<Passed, Held> {
+    let tried = decide::spend(permit, live, &mut bucket.clone(), &mut purse.clone(), now.nanos());
+    tried.and_then(|passed| Err(Held::TopUp(passed.level)))
 }
 
 /// The opening of a WebSocket, where calls stand in the access log.

@@ -1,7 +1,7 @@
 //! What projects may spend here.
 
 use std::num::NonZeroU32;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -26,13 +26,35 @@ pub(crate) struct Payer {
     /// Whether somebody settles, so that nobody does so at the same time.
     is_settling: AtomicBool,
     waiting: Mutex<Vec<Waiting>>,
+    /// Credits for requests that waited, and have not taken them yet.
+    promised: AtomicU64,
 }
 
 /// A request that waits for a settling.
 #[derive(Debug)]
 struct Waiting {
     cost: u64,
-    settled: oneshot::Sender<()>,
+    settled: oneshot::Sender<Promise>,
+}
+
+/// Leave to take credits before those who came later. It ends when it is dropped.
+#[derive(Debug)]
+pub(crate) struct Promise {
+    payer: Arc<Payer>,
+    cost: u64,
+}
+
+impl Promise {
+    fn new(payer: &Arc<Payer>, cost: u64) -> Self {
+        payer.promised.fetch_add(cost, Ordering::AcqRel);
+        Self { payer: Arc::clone(payer), cost }
+    }
+}
+
+impl Drop for Promise {
+    fn drop(&mut self) {
+        self.payer.promised.fetch_sub(self.cost, Ordering::AcqRel);
+    }
 }
 
 #[derive(Debug, Default)]
@@ -61,7 +83,7 @@ pub(crate) enum Which {
 impl Payer {
     pub(crate) fn new(id: ProjectId) -> Self {
         let (held, is_settling, waiting) = (Mutex::default(), AtomicBool::new(false), Mutex::default());
-        Self { id, held, is_settling, waiting }
+        Self { id, held, is_settling, waiting, promised: AtomicU64::new(0) }
     }
 
     /// What the project may, if it was read within `fresh`.
@@ -106,13 +128,20 @@ impl Payer {
         }
     }
 
-    /// Waits until the ledger was asked for at least `cost`, for as long as the request that came at `begun` has.
+    /// Whether a request that comes now must wait behind others, for whom there is not enough besides.
+    pub(crate) fn is_promised(&self, purse: &Purse, cost: u64, now: Now) -> bool {
+        let promised = self.promised.load(Ordering::Acquire);
+        promised > 0 && purse.look(cost.saturating_add(promised), now.nanos()) == Standing::TopUp
+    }
+
+    /// Waits until the ledger was asked for at least `cost`, for as long as the request that came at `begun` has. What it
+    /// returns is to be held until the request has looked again.
     pub(crate) async fn top_up<S: GateStore + 'static>(
         self: &Arc<Self>,
         ledger: &Arc<Ledger<S>>,
         cost: u64,
         begun: Now,
-    ) {
+    ) -> Option<Promise> {
         let (settled, told) = oneshot::channel();
         self.waiting().push(Waiting { cost, settled });
         // Whoever settles already does so once more for those who came meanwhile.
@@ -120,12 +149,14 @@ impl Payer {
             tokio::spawn(Arc::clone(ledger).settle(vec![turn]));
         }
         let waited = ledger.clock.since_start().saturating_sub(begun.since_start);
-        if timeout(PATIENCE.saturating_sub(waited), told).await.is_err() {
+        let told = timeout(PATIENCE.saturating_sub(waited), told).await;
+        if told.is_err() {
             let now = ledger.clock.now().nanos();
             if let Some((_, purse)) = &mut self.held().purse {
                 purse.unreachable(now);
             }
         }
+        told.ok()?.ok()
     }
 
     /// Whether it is time to settle.
@@ -165,7 +196,8 @@ impl Payer {
         let at = now.nanos();
         if let Some((period, purse)) = purse {
             // Whoever settled before may have asked for some of these too, and others have given up.
-            let mut served = 0_u64;
+            let promised = self.promised.load(Ordering::Acquire);
+            let mut served = promised;
             let mut is_open = |waiting: &Waiting| {
                 let sum = served.saturating_add(waiting.cost);
                 let is_enough = purse.look(sum, at) == Standing::Enough;
@@ -179,13 +211,14 @@ impl Payer {
             turn.waiting = waiting.into_iter().filter(&mut is_open).collect();
             let is_time = if which == Which::Due { purse.needs_settling(at) } else { purse.may_settle(at) };
             if is_time || !turn.waiting.is_empty() {
-                let costs: Vec<u64> = turn.waiting.iter().map(|waiting| waiting.cost).collect();
-                let (report, ask) = purse.report(&costs, live, at);
+                let promises = Some(promised).filter(|promised| *promised > 0);
+                let costs: Vec<u64> = promises.into_iter().chain(turn.waiting.iter().map(|one| one.cost)).collect();
+                let (report, ask) = purse.report(&costs, promised, live, at);
                 turn.entries.push(Entry::new(&self.id, *period, &rights, report, ask));
             }
         }
         for (period, purse) in closed.iter_mut().filter(|(_, purse)| purse.needs_settling(at)) {
-            let (report, ask) = purse.report(&[], live, at);
+            let (report, ask) = purse.report(&[], 0, live, at);
             turn.entries.push(Entry::new(&self.id, *period, &rights, report, ask));
         }
         drop(held);
@@ -237,9 +270,9 @@ impl Turn {
             }
             closed.retain(|(_, purse)| !purse.is_settled());
         }
-        for waiting in self.waiting.drain(..) {
-            // It may have given up.
-            let _ = waiting.settled.send(());
+        for Waiting { cost, settled } in self.waiting.drain(..) {
+            // It may have given up; then the promise ends here.
+            let _ = settled.send(Promise::new(&self.payer, cost));
         }
         Arc::clone(&self.payer)
     }

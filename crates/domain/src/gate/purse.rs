@@ -211,8 +211,9 @@ impl Purse {
     }
 
     /// What to send to the ledger: the report that still waits for an answer, or a new one. `waiting` are the costs of
-    /// the requests that wait for it, `live` is how many sidecars run.
-    pub fn report<'a>(&mut self, waiting: &'a [u64], live: NonZeroU32, now: Nanos) -> (Report, Ask<'a>) {
+    /// the requests that wait for it, `promised` what those will spend that an earlier answer was for and that have not
+    /// looked yet, `live` is how many sidecars run. What is promised stands in `waiting`, too.
+    pub fn report<'a>(&mut self, waiting: &'a [u64], promised: u64, live: NonZeroU32, now: Nanos) -> (Report, Ask<'a>) {
         let recent = if self.is_closed || (waiting.is_empty() && self.is_idle(now)) { 0 } else { self.recent.sum(now) };
         self.sent = now;
         self.is_awaited = !waiting.is_empty();
@@ -224,7 +225,7 @@ impl Purse {
                 }
                 pending.report
             }
-            None => self.make(recent, now),
+            None => self.make(recent, promised, now),
         };
         (report, Ask { waiting, recent, live })
     }
@@ -279,11 +280,12 @@ impl Purse {
     }
 
     /// Makes a report and gives up what it does not say to keep.
-    fn make(&mut self, recent: u64, now: Nanos) -> Report {
+    fn make(&mut self, recent: u64, promised: u64, now: Nanos) -> Report {
         self.number = self.number.saturating_add(1);
-        // No more than what would be leased anew: nothing when idle, closed or charged directly.
+        // No more than what would be leased anew: nothing when idle, closed or charged directly. But nothing is taken from
+        // under those for whom it was asked.
         let size = self.heard.map_or(0, |heard| heard.size);
-        let keep = self.usable(now).min(recent).min(size);
+        let keep = self.usable(now).min(recent.min(size).max(promised));
         self.held = keep;
         let Tally { leased, over, refunded } = std::mem::take(&mut self.tally);
         let report = Report { number: self.number, leased, over, refunded, keep };

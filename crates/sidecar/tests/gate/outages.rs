@@ -188,6 +188,24 @@ async fn a_stop_gives_leases_back_also_after_trouble() {
     .await;
 }
 
+/// Near the end the ledger is asked before each request, and once for all that wait.
+#[tokio::test]
+async fn of_the_last_credits_many_at_once_get_theirs() {
+    steadily(async || {
+        let rig = Rig::start(", tiers: {last: {requests_per_second: 10000, credits_per_month: 100}}").await;
+        let key = rig.key("shop", "last", 1, Restrictions::default()).await;
+        let body = call("eth_call");
+        let passed = async || {
+            let all = join_all((0..64).map(|_| rig.gate(&key, &body))).await;
+            let refused: Vec<_> = all.iter().filter(|said| said.status != 204).collect();
+            assert!(refused.iter().all(|said| said.refusal().contains("INSUFFICIENT_CREDITS")), "{refused:?}");
+            all.len() - refused.len()
+        };
+        assert_eq!([passed().await, passed().await, passed().await], [64, 36, 0]);
+    })
+    .await;
+}
+
 #[tokio::test]
 async fn a_key_is_looked_up_once_however_many_ask() {
     steadily(async || {

@@ -32,7 +32,7 @@ impl Shop {
     fn settle(&mut self, waiting: &[u64]) {
         let now = NOON + Duration::from_millis(self.millis);
         let sidecar: SidecarId = "a".parse().unwrap();
-        let (report, ask) = self.purse.report(waiting, ONE, self.now());
+        let (report, ask) = self.purse.report(waiting, 0, ONE, self.now());
         let (account, terms) = self.account.clone().settle(&sidecar, &report, ask, &RULES, now);
         self.account = account;
         self.purse.settled(&terms, self.now());
@@ -41,7 +41,7 @@ impl Shop {
 
     fn fail(&mut self, waiting: &[u64]) {
         let now = self.now();
-        self.purse.report(waiting, ONE, now);
+        self.purse.report(waiting, 0, ONE, now);
         self.purse.unreachable(now);
         self.calls += 1;
     }
@@ -231,13 +231,13 @@ fn an_expired_lease_is_not_spent_and_not_lost() {
 fn a_lost_answer_costs_nothing() {
     let mut shop = Shop::new(1_000_000);
     (0..10).for_each(|_| assert_eq!(shop.request(10), Standing::Enough));
-    let (report, ask) = shop.purse.report(&[], ONE, shop.now());
+    let (report, ask) = shop.purse.report(&[], 0, ONE, shop.now());
     let (account, _) = shop.account.clone().settle(&"a".parse().unwrap(), &report, ask, &RULES, NOON);
     shop.account = account;
     shop.purse.unreachable(shop.now());
     shop.millis += 1000;
     assert!(shop.needs_settling());
-    assert_eq!(shop.purse.report(&[], ONE, shop.now()).0, report, "the same again");
+    assert_eq!(shop.purse.report(&[], 0, ONE, shop.now()).0, report, "the same again");
     shop.settle(&[]);
     assert_eq!(shop.account.spent, 100);
     let after = shop.purse.clone();
@@ -261,7 +261,7 @@ fn spending_goes_on_while_a_report_is_on_its_way() {
     (0..10).for_each(|_| assert_eq!(shop.request(10), Standing::Enough));
     shop.settle(&[]);
     let before = shop.purse.held();
-    let (report, ask) = shop.purse.report(&[], ONE, shop.now());
+    let (report, ask) = shop.purse.report(&[], 0, ONE, shop.now());
     assert_eq!(shop.spend(30), Standing::Enough);
     let (account, terms) = shop.account.clone().settle(&"a".parse().unwrap(), &report, ask, &RULES, NOON);
     shop.account = account;
@@ -279,7 +279,7 @@ fn what_remains_is_shown_and_refunds_come_back() {
     assert_eq!(shop.purse.remaining(), Some(999_990));
     shop.purse.refund(4);
     assert_eq!(shop.purse.remaining(), Some(999_994));
-    shop.purse.report(&[], ONE, shop.now());
+    shop.purse.report(&[], 0, ONE, shop.now());
     assert_eq!(shop.purse.remaining(), Some(999_994));
     shop.settle(&[]);
     assert_eq!((shop.purse.remaining(), shop.account.spent), (Some(999_994), 6));
@@ -313,4 +313,15 @@ fn steady_spending_is_measured_exactly_and_old_spending_fades() {
     recent.add(u64::MAX, second(12));
     assert_eq!(recent.sum(Nanos(u64::MAX)), 0);
     assert_eq!(recent.sum(second(12)), u64::MAX);
+}
+
+#[test]
+fn what_was_promised_is_not_given_up() {
+    // Charged directly, so that nothing else is kept.
+    let mut shop = Shop::new(103);
+    assert_eq!(shop.look(20), Standing::TopUp);
+    shop.settle(&[20]);
+    assert_eq!(shop.purse.held(), 20);
+    let (report, _) = shop.purse.report(&[15, 7], 15, ONE, shop.now());
+    assert_eq!((report.keep, shop.purse.held()), (15, 15));
 }

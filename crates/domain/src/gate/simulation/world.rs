@@ -231,7 +231,7 @@ impl World {
         let rules = self.rules;
         let purse = self.sidecars[who].purses.get_mut(&period).unwrap();
         let waited = purse.unanswered();
-        let (report, ask) = purse.report(waiting, live, now);
+        let (report, ask) = purse.report(waiting, 0, live, now);
         // A refund that was not answered for long is given up.
         let given_up = waited.map_or(0, |waited| waited.refunded - report.refunded);
         let row = self.row(period);
