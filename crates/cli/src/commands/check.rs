@@ -48,7 +48,16 @@ impl Place {
             format!("on AWS: account {account}, {region}, behind {host}"),
             format!("proxy: {}, in its image", config.proxy.kind),
         ];
-        Self { lines, proxy: None, warnings: Vec::new() }
+        let mut warnings = Vec::new();
+        if config.gate.enabled && config.gate.trusted_proxies.is_empty() {
+            warnings.push(
+                "`gate.trusted_proxies` is empty: every client seems to have an address of the load balancer, so that keys \
+                 cannot be restricted to addresses, and `gate.shield` bounds all of them together. Write the ranges of the \
+                 load balancer's subnets"
+                    .to_owned(),
+            );
+        }
+        Self { lines, proxy: None, warnings }
     }
 }
 
