@@ -24,6 +24,10 @@ impl Counts {
         self.answered.get(&status).copied().unwrap_or(0)
     }
 
+    pub(crate) fn all(&self) -> u64 {
+        self.answered.values().sum()
+    }
+
     pub(crate) fn passed(&self) -> u64 {
         self.of(200)
     }

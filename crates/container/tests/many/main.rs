@@ -30,3 +30,5 @@ mod process;
 #[path = "../follow/rig.rs"]
 #[allow(dead_code, reason = "the tests of one task need more of it")]
 mod rig;
+#[path = "../../../../tests/e2e/steady.rs"]
+mod steady;

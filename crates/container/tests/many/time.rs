@@ -44,7 +44,8 @@ async fn a_month_ends_for_one_after_the_other_and_no_credit_is_lost_or_spent_twi
     load.passes(200).await;
     let (counts, _) = load.end().await;
     world.stop().await;
-    assert_eq!((counts.answered.len(), counts.broken), (1, 0), "everybody passed all the time: {counts:?}");
+    // Where the store was slow to answer, a request may have been told to come again.
+    assert_eq!((counts.passed() + counts.of(503), counts.broken), (counts.all(), 0), "{counts:?}");
     let [old, new] = [ending, beginning].map(async |period| world.account_in("shop", period).await.unwrap());
     let (old, new) = (old.await, new.await);
     for account in [&old, &new] {
@@ -54,5 +55,5 @@ async fn a_month_ends_for_one_after_the_other_and_no_credit_is_lost_or_spent_twi
     assert_eq!(old.spent + new.spent, counts.passed());
     // What is known by the minute is known by the calls' own month.
     let (calls, credits) = world.used("shop").await;
-    assert_eq!((calls, credits), (counts.passed(), counts.passed()));
+    assert!(calls >= counts.passed() && credits == counts.passed(), "{calls}, {credits}: {counts:?}");
 }
