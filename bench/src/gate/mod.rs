@@ -5,6 +5,7 @@ mod decide;
 mod fleet;
 mod http;
 mod keys;
+mod lease;
 mod machine;
 mod setting;
 
@@ -19,6 +20,7 @@ type Measure = fn() -> anyhow::Result<()>;
 pub(crate) fn measure(part: Option<&str>) -> anyhow::Result<()> {
     let parts: &[(&str, Measure)] = &[
         ("decide", decide::measure),
+        ("lease", lease::measure),
         ("http", http::measure),
         ("threads", http::measure_threads),
         ("floods", http::measure_floods),
@@ -29,7 +31,9 @@ pub(crate) fn measure(part: Option<&str>) -> anyhow::Result<()> {
     if let Some(part) = part
         && !parts.iter().any(|(name, _)| *name == part)
     {
-        bail!("there is no part {part:?} of `gate`: decide, http, threads, floods, limits, keys or fleet is expected");
+        bail!(
+            "there is no part {part:?} of `gate`: decide, lease, http, threads, floods, limits, keys or fleet is expected"
+        );
     }
     for (name, measure) in parts {
         if part.is_none_or(|part| part == *name) {

@@ -27,7 +27,7 @@ const SUCCEED: Duration = Duration::from_secs(5);
 const LOCK: &str = "gate.lock";
 
 /// Holds the name of the access log.
-const LOG_NAME: &str = "gate.log";
+const LOG_NAME: &str = "log-name";
 
 /// How long to wait before a store that cannot be opened is tried again.
 const RETRY: Duration = Duration::from_secs(2);

@@ -10,7 +10,7 @@ use rustix::process::Signal;
 
 use crate::client::Connection;
 use crate::load::{Counts, Load};
-use crate::process::until;
+use crate::process::{send, until};
 use crate::redis::Redis;
 use crate::steady::steadily;
 use crate::world::{Task, World};
@@ -75,8 +75,10 @@ async fn together_they_admit_what_one_would_however_many_they_are() {
     }
     meanwhile.leave(0).await;
     // One is killed, and nobody says goodbye for it.
-    let killed = world.tasks.pop().unwrap();
-    killed.signal_gate(Signal::KILL).await;
+    let mut killed = world.tasks.pop().unwrap();
+    let gate = killed.gate().await;
+    killed.container.child.kill();
+    send(gate, Signal::KILL);
     drop(killed);
     world.know_each_other().await;
     shares.push(admitted(&world, &key).await);

@@ -30,8 +30,9 @@ const STRICT: &str = ", overdraft_percent: 0, tiers: {small: {requests_per_secon
 
 /// One task: its own way to AWS, its own bucket, nginx and gate.
 pub(crate) struct Task {
-    pub(crate) rig: Rig,
+    // Ends first: its processes are found by the folder that goes with the rig.
     pub(crate) container: Container,
+    pub(crate) rig: Rig,
 }
 
 impl Task {
@@ -135,7 +136,7 @@ impl World {
         (rig.admin, rig.tables, rig.gate) = (Some(free_port()), Some(self.tables.clone()), self.gate.clone());
         rig.publish(&rig.revision(1, "one", self.node.port).compose()).await;
         let container = rig.start_by(words);
-        let task = Task { rig, container };
+        let task = Task { container, rig };
         until("the task is ready", async || (task.container.ready().await == Some(200)).then_some(())).await;
         task
     }
