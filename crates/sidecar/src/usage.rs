@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use nodeweir_domain::gate::account::Period;
-use nodeweir_domain::gate::usage::{Ahead, LogCursor, UsageCounts, UsageKey, UsageRow};
+use nodeweir_domain::gate::usage::{Ahead, LogCursor, UsageCounts, UsageKey, UsageRow, minute};
 use nodeweir_domain::name::{LogName, ProjectId};
 use nodeweir_store::{GateStore, Kept, StoreError, USAGE_ROWS, Written};
 use tracing::{error, warn};
@@ -245,7 +245,12 @@ fn take(mut piece: Piece, before: Taken, goal: Option<LogCursor>) -> Taken {
             break;
         }
         match Line::read(text.trim_ascii_end()) {
-            Ok(line) if goal.is_none() && folded.rows.len() + line.methods.len() > ROWS => break,
+            // What a minute used is written together: half of one and half of the next would be twice as many rows.
+            Ok(line)
+                if goal.is_none() && (folded.rows.len() + line.methods.len() > ROWS || folded.is_before(&line)) =>
+            {
+                break;
+            }
             Ok(line) => folded.add(&line),
             Err(_) => folded.bad += 1,
         }
@@ -265,15 +270,24 @@ struct Folded {
     refunds: Refunds,
     lines: u64,
     bad: u64,
+    /// In which the first of the requests ended.
+    minute: Option<Timestamp>,
 }
 
 impl Folded {
+    /// Whether a request ended in a later minute. One of an earlier minute may come late, because workers of nginx write in
+    /// turns.
+    fn is_before(&self, line: &Line) -> bool {
+        self.minute.is_some_and(|first| minute(line.ended()) > first)
+    }
+
     fn is_empty(&self) -> bool {
         self.lines == 0 && self.bad == 0
     }
 
     fn add(&mut self, line: &Line) {
         self.lines += 1;
+        self.minute.get_or_insert_with(|| minute(line.ended()));
         let failed = line.is_upstreams_fault();
         // The method that the batch has most of stands for the request.
         let main = line.methods.iter().enumerate().max_by_key(|(index, method)| (method.calls, usize::MAX - index));

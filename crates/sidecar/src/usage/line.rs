@@ -1,5 +1,7 @@
 //! A line of the access log.
 
+use std::time::Duration;
+
 use jiff::{SignedDuration, Timestamp};
 use nodeweir_domain::gate::key::KeyId;
 use nodeweir_domain::gate::usage::{UsageKey, minute};
@@ -80,6 +82,10 @@ impl Line {
     /// Whether no node gave an answer, which clients do not pay.
     pub(super) fn is_upstreams_fault(&self) -> bool {
         matches!(self.status, 502..=504)
+    }
+
+    pub(super) fn ended(&self) -> Timestamp {
+        self.started.checked_add(Duration::from_millis(self.milliseconds)).unwrap_or(self.started)
     }
 
     pub(super) fn row(&self, method: &str) -> UsageKey {

@@ -84,3 +84,15 @@ fn what_was_begun_is_read_again_to_its_end_and_no_further() {
     let other = take(piece(&lines.concat()), nothing(), Some(LogCursor::at(8, 1)));
     assert_eq!((other.folded.rows.len(), other.is_whole), (3, false));
 }
+
+#[test]
+fn what_ended_in_a_later_minute_is_left_for_the_next() {
+    let at = |second: u32| line("shop", "eth_call:1:1", 1, 200).replace("1763700000", &second.to_string());
+    // The minute begins at 1763700000.
+    let text = [at(1_763_699_998), at(1_763_699_999), at(1_763_700_000), at(1_763_699_999), at(1_763_700_001)].concat();
+    let first = taken(piece(&text));
+    assert_eq!((first.folded.lines, first.is_whole), (2, true));
+    // A line that comes late goes with those that it comes with.
+    let second = taken(first.rest.unwrap());
+    assert_eq!((second.folded.lines, second.folded.rows.len(), second.is_whole), (3, 2, false));
+}
