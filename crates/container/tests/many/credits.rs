@@ -34,8 +34,14 @@ async fn together_they_spend_what_was_granted_to_the_last_credit_and_not_one_mor
     let (more, _) = load.end().await;
     assert_eq!(counts.passed() + more.passed(), 5000, "{more:?}");
     for port in ports {
-        let answer = Connection::call(port, &path, "eth_blockNumber").await.unwrap();
-        assert_eq!((answer.status, answer.header("x-credits-remaining")), (402, Some("0")), "{answer:?}");
+        // What a gate was told of the others' leases may be a second old.
+        until("nothing is left", async || {
+            let answer = Connection::call(port, &path, "eth_blockNumber").await.unwrap();
+            // 503 of a store that has no time.
+            assert!(matches!(answer.status, 402 | 503), "{answer:?}");
+            (answer.status == 402 && answer.header("x-credits-remaining") == Some("0")).then_some(())
+        })
+        .await;
     }
     world.stop().await;
     let account = world.account("shop").await;

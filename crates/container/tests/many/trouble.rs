@@ -31,7 +31,9 @@ async fn whatever_fails_nothing_is_spent_twice_and_nobody_is_told_that_nothing_i
     let mut world = World::with(3).await;
     let key = world.key("shop", "big").await;
     let ports: Vec<u16> = world.tasks.iter().map(Task::port).collect();
-    let load = Load::start(&ports, &key, Duration::from_millis(20));
+    // So slow in the long form that the overdraft lasts: 6,666 credits at each gate.
+    let load =
+        Load::start(&ports, &key, if is_long() { Duration::from_millis(150) } else { Duration::from_millis(20) });
     load.passes(100).await;
 
     // A gate dies with its lease, and another one stands in its place.
