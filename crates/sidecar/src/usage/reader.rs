@@ -71,10 +71,13 @@ impl Reader {
     }
 }
 
-fn read(files: &Files, wanted: Wanted) -> io::Result<Taken> {
+pub(super) fn read(files: &Files, wanted: Wanted) -> io::Result<Taken> {
     let Wanted { after, goal, counted, mut rest, folded } = wanted;
     let mut taken = Taken { folded, first: None, upto: after, rest: None, behind: 0, is_whole: false };
-    for _ in 0..PIECES {
+    let mut pieces = 0;
+    // What has a goal is read to it however long it is: of a part there would be other rows than those that were begun.
+    while goal.is_some() || pieces < PIECES {
+        pieces += 1;
         let piece = match rest.take() {
             Some(piece) => piece,
             None => match files.read_after(taken.upto, counted, QUIET)? {

@@ -96,3 +96,19 @@ fn what_ended_in_a_later_minute_is_left_for_the_next() {
     let second = taken(first.rest.unwrap());
     assert_eq!((second.folded.lines, second.folded.rows.len(), second.is_whole), (3, 2, false));
 }
+
+#[test]
+fn what_was_begun_is_read_to_its_end_however_long_it_is() {
+    let folder = tempfile::tempdir().unwrap();
+    let one = line("shop", "eth_call:1:1", 1, 200);
+    let lines = (6 << 20) / one.len();
+    std::fs::write(folder.path().join(files::CURRENT), one.repeat(lines)).unwrap();
+    let files = files::Files::new(folder.path().to_owned());
+    let file = files.read_after(None, None, Duration::ZERO).unwrap().unwrap().cursor.file;
+    let wanted = |goal| Wanted { after: None, goal, counted: None, rest: None, folded: Folded::default() };
+    let part = reader::read(&files, wanted(None)).unwrap();
+    assert!(part.folded.lines < lines as u64 && !part.is_whole, "one look reads a part only");
+    let goal = LogCursor::at(file, (one.len() * lines) as u64);
+    let whole = reader::read(&files, wanted(Some(goal))).unwrap();
+    assert_eq!((whole.folded.lines, whole.upto, whole.is_whole), (lines as u64, Some(goal), true));
+}
