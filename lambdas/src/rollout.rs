@@ -5,6 +5,7 @@ use aws_config::SdkConfig;
 use jiff::Timestamp;
 use nodeweir_aws::metrics::Line;
 use nodeweir_aws::{DynamoStore, EcsService, S3Object};
+use nodeweir_control::deploying::Deploying;
 use nodeweir_control::rollout::{self, Outcome};
 use nodeweir_domain::config::RolloutMode;
 use serde_json::{Value, json};
@@ -19,7 +20,7 @@ pub struct Rollout {
     settings: Settings,
     store: DynamoStore,
     object: S3Object,
-    service: EcsService,
+    service: Deploying<EcsService>,
 }
 
 impl Rollout {
@@ -30,7 +31,7 @@ impl Rollout {
         Ok(Self {
             settings: settings.clone(),
             object: S3Object::new(sdk, variable("NODEWEIR_BUCKET")?),
-            service: EcsService::new(sdk, cluster, service, store.clone()),
+            service: Deploying(EcsService::new(sdk, cluster, service, store.clone())),
             store,
         })
     }

@@ -4,6 +4,7 @@
 //! called, and doing it twice changes nothing. What it needs from outside are the traits of [`edges`] and of the
 //! store; `now` is an argument. The edges of one machine are here too: [`prober`], [`folder`], [`proxy`].
 
+pub mod deploying;
 pub mod edges;
 pub mod folder;
 pub mod limits;

@@ -11,6 +11,7 @@ use aws_config::SdkConfig;
 use aws_sdk_dynamodb::config::{Credentials, SharedCredentialsProvider};
 use jiff::Timestamp;
 use nodeweir_aws::{DynamoStore, EcsService, S3Object, Stack, Tables, connect};
+use nodeweir_control::deploying::Deploying;
 use nodeweir_control::edges::{Prober, PublishedObject as _};
 use nodeweir_control::probe::{self, Scope, unjudged};
 use nodeweir_control::{publish, rollout};
@@ -104,7 +105,9 @@ impl World {
     }
 
     pub(crate) async fn roll_out(&self) {
-        rollout::run(&self.store, &self.object, &self.service, &self.config, Timestamp::now()).await.unwrap();
+        rollout::run(&self.store, &self.object, &Deploying(self.service.clone()), &self.config, Timestamp::now())
+            .await
+            .unwrap();
     }
 
     /// Calls `nodeweir` while the functions run after each edit, as streams and events make them.

@@ -1,8 +1,9 @@
-//! The ECS service. moto completes deployments at once; what others look like is tested beside the code.
+//! The ECS service. moto completes deployments at once; what others look like is tested beside `Deploying`, and simulated.
 
 use aws_sdk_ecs::Client;
 use aws_sdk_ecs::types::ContainerDefinition;
 use nodeweir_aws::EcsService;
+use nodeweir_control::deploying::Deploying;
 use nodeweir_control::edges::{Service as _, ServiceState, Started};
 
 use crate::emulator::{name, sdk};
@@ -25,7 +26,7 @@ async fn service() -> (Client, String, String) {
 async fn of_two_who_saw_the_same_one_starts() {
     let fresh = Fresh::new().await;
     let (client, cluster, name) = service().await;
-    let ecs = || EcsService::new(fresh.sdk(), cluster.clone(), name.clone(), fresh.store());
+    let ecs = || Deploying(EcsService::new(fresh.sdk(), cluster.clone(), name.clone(), fresh.store()));
     let (one, other) = (ecs(), ecs());
     let seen = one.state().await.unwrap();
     assert_eq!(seen.tasks.map(|tasks| tasks.wanted), Some(0));
@@ -49,10 +50,10 @@ async fn of_two_who_saw_the_same_one_starts() {
 async fn a_service_that_is_not_there_is_named() {
     let fresh = Fresh::new().await;
     let (_, cluster, _) = service().await;
-    let ecs = EcsService::new(fresh.sdk(), cluster.clone(), "none".to_owned(), fresh.store());
+    let ecs = Deploying(EcsService::new(fresh.sdk(), cluster.clone(), "none".to_owned(), fresh.store()));
     let error = ecs.state().await.unwrap_err().to_string();
     assert!(error.starts_with(&format!("asking for service none of ECS cluster {cluster}: ")), "{error}");
-    let ecs = EcsService::new(fresh.sdk(), "none".to_owned(), "none".to_owned(), fresh.store());
+    let ecs = Deploying(EcsService::new(fresh.sdk(), "none".to_owned(), "none".to_owned(), fresh.store()));
     let error = ecs.state().await.unwrap_err().to_string();
     assert!(error.contains("ClusterNotFoundException"), "{error}");
 }

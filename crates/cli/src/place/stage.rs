@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use anyhow::{Result, bail};
 use nodeweir_aws::{DynamoStore, EcsService, S3Object, Stack, connect};
+use nodeweir_control::deploying::Deploying;
 use nodeweir_control::edges::{EdgeError, Service as _};
 use nodeweir_domain::config::RolloutMode;
 use nodeweir_domain::fleet::revision::Revision;
@@ -30,7 +31,7 @@ pub(crate) struct Stage {
     context: Context,
     store: DynamoStore,
     object: S3Object,
-    service: EcsService,
+    service: Deploying<EcsService>,
 }
 
 impl Stage {
@@ -51,7 +52,7 @@ impl Stage {
         }
         let store = DynamoStore::new(&sdk, stack.tables);
         let object = S3Object::new(&sdk, stack.bucket);
-        let service = EcsService::new(&sdk, stack.cluster, stack.service, store.clone());
+        let service = Deploying(EcsService::new(&sdk, stack.cluster, stack.service, store.clone()));
         Ok(Self { name, context, store, object, service })
     }
 
