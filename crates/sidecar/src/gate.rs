@@ -54,8 +54,15 @@ impl<S: GateStore + 'static> Gate<S> {
     where
         S: Clone,
     {
+        Self::by_clock(config, store, sidecar, ages, Clock::start())
+    }
+
+    pub(crate) fn by_clock(config: Arc<Config>, store: S, sidecar: SidecarId, ages: Ages, clock: Clock) -> Self
+    where
+        S: Clone,
+    {
         let limits = Limits { batch: config.gate.batch as usize, depth: DEPTH };
-        let (clock, metrics) = (Clock::start(), Arc::new(Metrics::new()));
+        let metrics = Arc::new(Metrics::new());
         let keys = Arc::new(Keys::new(store.clone(), Arc::clone(&config), ages, clock, Arc::clone(&metrics)));
         let ledger = Arc::new(Ledger::new(store, sidecar, clock, Arc::clone(&metrics)));
         Self { config, keys, ledger, clock, metrics, limits, shared: None, buckets: Mutex::default() }

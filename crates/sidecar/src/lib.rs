@@ -19,6 +19,8 @@ mod process;
 mod purses;
 mod question;
 mod server;
+#[cfg(test)]
+mod simulation;
 mod usage;
 
 use std::path::PathBuf;

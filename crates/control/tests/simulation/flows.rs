@@ -1,5 +1,6 @@
 //! The real flows as runs of the simulation: what each leads to, and whether it may end as it did.
 
+use nodeweir_control::deploying::Deploying;
 use nodeweir_control::probe::{self, Scope};
 use nodeweir_control::publish::{self, PublishError};
 use nodeweir_control::rollout::{self, RolloutError};
@@ -13,6 +14,11 @@ pub(crate) enum Flow {
     Probe(Scope),
     Publish,
     Rollout,
+    /// On AWS: what a stream tells `publish`, of the node list or of other tables, for the so many-th time.
+    Batch {
+        is_edit: bool,
+        tries: u32,
+    },
 }
 
 /// What a finished run leads to: flows, each so many seconds later.
@@ -50,14 +56,38 @@ pub(crate) async fn probe(edges: Edges, scope: Scope) -> Triggers {
     if let Some(left) = state.config.networks.keys().find(|id| is_of_scope(id) && !ticked.contains(id)).cloned() {
         state.broken(format!("a probe left {left} out"));
     }
+    state.check_flips(&edges, &scope, &report);
     let confirm_after = state.config.health.confirm_after.as_secs();
     let again = [(confirm_after, report.unconfirmed), (0, report.overtaken)].into_iter();
     let again = again.filter(|(_, ids)| !ids.is_empty()).map(|(after, ids)| (after, Flow::Probe(Scope::Networks(ids))));
     (!report.flips.is_empty()).then_some((0, Flow::Publish)).into_iter().chain(again).collect()
 }
 
-/// Publishes, and checks what is published then.
-pub(crate) async fn publish(edges: Edges) -> Triggers {
+/// How often a stream sends a batch that fails.
+const TRIES: u32 = 3;
+
+/// As the function `publish` does when a stream calls it: for an edit, nodes that nobody judged yet are probed first.
+pub(crate) async fn batch(edges: Edges, is_edit: bool, tries: u32) -> Triggers {
+    let again = || if tries < TRIES { vec![(5, Flow::Batch { is_edit, tries: tries + 1 })] } else { Triggers::new() };
+    let config = edges.world.state().config.clone();
+    let mut triggers = Triggers::new();
+    if is_edit {
+        match probe::unjudged(&edges, &config).await {
+            Ok(networks) if networks.is_empty() => {}
+            Ok(networks) => triggers.extend(probe(edges.clone(), Scope::Networks(networks)).await),
+            Err(error) => {
+                ended(&edges, "publish", &error.to_string(), true);
+                return again();
+            }
+        }
+    }
+    let now = edges.world.state().now();
+    triggers.extend(publish(Edges { now, ..edges }).await.unwrap_or_else(again));
+    triggers
+}
+
+/// Publishes, and checks what is published then. Nothing if it fails.
+pub(crate) async fn publish(edges: Edges) -> Option<Triggers> {
     let (config, sabotage) = {
         let state = edges.world.state();
         (state.config.clone(), state.sabotage)
@@ -71,35 +101,36 @@ pub(crate) async fn publish(edges: Edges) -> Triggers {
     match outcome {
         Ok(publish::Outcome::Refused(findings)) => {
             edges.world.state().broken(format!("publishing was refused: {findings:?}"));
-            Triggers::new()
+            Some(Triggers::new())
         }
         Ok(publish::Outcome::Unchanged { name, .. }) => {
             ended(&edges, "publish", &format!("{name} stays"), false);
             edges.world.state().check_published(&edges);
-            Triggers::new()
+            Some(Triggers::new())
         }
         Ok(publish::Outcome::Published { name, .. }) => {
             ended(&edges, "publish", &format!("{name} is published"), false);
             edges.world.state().check_published(&edges);
-            vec![(0, Flow::Rollout)]
+            Some(vec![(0, Flow::Rollout)])
         }
         Err(error) => {
             let is_failure = !(matches!(error, PublishError::Overtaken) && is_overtaken);
             ended(&edges, "publish", &error.to_string(), is_failure);
-            Triggers::new()
+            None
         }
     }
 }
 
 /// Rolls out; a damaged object is the only reason of its own to fail.
 pub(crate) async fn rollout(edges: Edges) -> Triggers {
-    let (config, sabotage) = {
+    let (config, sabotage, is_local) = {
         let state = edges.world.state();
-        (state.config.clone(), state.sabotage)
+        (state.config.clone(), state.sabotage, state.settings.is_local)
     };
     let outcome = match sabotage {
         Sabotage::LateState => careless_rollout(&edges, &config).await,
-        _ => rollout::run(&edges, &edges, &edges, &config, edges.now).await,
+        _ if is_local => rollout::run(&edges, &edges, &edges, &config, edges.now).await,
+        _ => rollout::run(&edges, &edges, &Deploying(edges.clone()), &config, edges.now).await,
     };
     match outcome {
         Ok(outcome) => ended(&edges, "rollout", &format!("{outcome:?}"), false),

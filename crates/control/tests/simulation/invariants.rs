@@ -8,9 +8,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use jiff::Timestamp;
+use nodeweir_control::probe::{Report, Scope};
 use nodeweir_domain::config::Config;
-use nodeweir_domain::fleet::judge::Health;
-use nodeweir_domain::fleet::node::{Item, Listed, Node, list};
+use nodeweir_domain::fleet::judge::{Flip, Health, State as Judged};
+use nodeweir_domain::fleet::node::{Item, Listed, Node, Role, list};
 use nodeweir_domain::fleet::pin::Pin;
 use nodeweir_domain::fleet::plan::{Plan, Step, World as Plannable, plan};
 use nodeweir_domain::fleet::revision::Revision;
@@ -146,30 +147,31 @@ impl State {
         self.config.networks.keys().filter(|network| !is_pinned(network)).find(|network| is_otherwise(network)).cloned()
     }
 
-    /// A deployment is about to start.
-    pub(crate) fn check_start(&mut self, edges: &Edges, revision: &Revision) {
-        let name = revision.name();
-        if let Some(under_way) = &self.service.under_way {
-            let what = format!("two deployments at once: {name} beside {}", under_way.name);
-            return self.broken(what);
-        }
-        let interval = self.config.rollout.min_interval;
-        if self.service.last_start.is_some_and(|last| apart(last, edges.now) < interval) {
-            self.broken(format!("two deployments within {interval:?}: {name} is the second"));
-        }
-        if !self.ledger.names.contains(&name) {
+    /// A revision is about to be started, or noted as started.
+    pub(crate) fn check_start(&mut self, edges: &Edges, name: &str) {
+        if !self.ledger.names.contains(name) {
             self.broken(format!("{name} starts and was never published"));
         }
-        let version = self
-            .run(edges.run)
-            .object
-            .as_ref()
-            .and_then(|(_, object)| object.as_ref())
-            .map_or(0, |object| object.version);
+        let read = self.run(edges.run).object.clone();
+        let version = read.and_then(|(_, object)| object).map_or(0, |object| object.version);
         if version < self.ledger.started {
             self.broken(format!("{name} starts after what replaced it"));
         }
         self.ledger.started = self.ledger.started.max(version);
+    }
+
+    /// A run is about to begin a deployment. One that somebody began by hand, or a clock that was set, may be in its way;
+    /// one of another run may not.
+    pub(crate) fn check_deploy(&mut self, edges: &Edges) {
+        let Some(last) = self.service.last_start else { return };
+        if let Some(under_way) = self.service.under_way() {
+            let what = format!("two deployments at once: another one beside {}", under_way.shown.id);
+            return self.broken(what);
+        }
+        let interval = self.config.rollout.min_interval;
+        if apart(last, edges.now) < interval {
+            self.broken(format!("two deployments within {interval:?}"));
+        }
     }
 
     /// A flow is about to write an item; only the configured leader of a network that has no such item may be.
@@ -229,6 +231,33 @@ impl State {
         let plan = self.plan_now(&self.table.health, edges.now);
         if plan.step != Step::Nothing {
             self.broken(format!("publishing undisturbed left something to do: {:?}", plan.step));
+        }
+    }
+
+    /// A run of *probe* flipped somebody: not because it heard nobody, and not a whole network at first sight.
+    pub(crate) fn check_flips(&mut self, edges: &Edges, scope: &Scope, report: &Report) {
+        let record = self.run(edges.run).clone();
+        if *scope == Scope::All && !record.got_answer && !report.flips.is_empty() {
+            self.broken("a prober that nobody answered flipped somebody");
+        }
+        let unknown = Health::default();
+        let fell_at_once = |network: &&NetworkId| {
+            let before = record.health.get(*network).unwrap_or(&unknown);
+            let mut own = report.listed.of(network).filter(|node| node.role == Role::Node).peekable();
+            let falls = |node: &Node| {
+                let is = |(id, flip): &(NetworkId, Flip)| {
+                    id == *network && flip.node == node.name && flip.to == Judged::Unhealthy
+                };
+                before.state(node) == Judged::Healthy && report.flips.iter().any(is)
+            };
+            let is_wrong =
+                |node: &Node| report.health.get(*network).is_some_and(|health| health.is_on_wrong_chain(node));
+            before.seen.suspect_since.is_none()
+                && own.peek().is_some()
+                && own.all(|node| falls(node) && !is_wrong(node))
+        };
+        if let Some(network) = self.config.networks.keys().find(fell_at_once).cloned() {
+            self.broken(format!("{network}: all own nodes fell without a second round"));
         }
     }
 

@@ -9,6 +9,7 @@ use nodeweir_domain::fleet::probe::{Answer, Failure, Observation};
 
 use crate::edges::{Edges, Fate, Part, turn};
 use crate::settings::{BLOCK_MS, NETWORKS};
+use crate::trouble::Kind;
 use crate::world::State;
 
 /// How a machine behaves.
@@ -26,6 +27,10 @@ pub(crate) enum Behaviour {
     OtherChain,
     /// At its chain's head, but it answers in time only now and then; in quiet times always.
     Slow,
+    /// It follows a branch of its own since it was at this block at this second, which grows half as fast.
+    Forked(u64, u64),
+    /// Now it answers and now it does not, for so many seconds each.
+    Flapping(u64),
     /// It does not answer.
     Down(Failure),
 }
@@ -94,7 +99,11 @@ impl State {
         let (head, id) = (self.head(machine.chain), self.chain_id(machine.chain));
         let (head, id) = match &machine.behaviour {
             Behaviour::Down(failure) => return seen(Err(failure.clone())),
-            Behaviour::InStep | Behaviour::Slow => (head, id),
+            Behaviour::Flapping(seconds) if self.clock.elapsed / seconds % 2 == 1 => {
+                return seen(Err(Failure::Refused));
+            }
+            Behaviour::InStep | Behaviour::Slow | Behaviour::Flapping(_) => (head, id),
+            Behaviour::Forked(..) => (self.forked(machine).unwrap_or(head), id),
             Behaviour::Behind(blocks) => (head.saturating_sub(*blocks), id),
             Behaviour::Stuck(at) => (*at, id),
             Behaviour::Ahead(blocks) => (head + blocks, id),
@@ -103,11 +112,17 @@ impl State {
         seen(Ok(Answer { head, chain_id: ask_chain.then_some(id) }))
     }
 
+    /// The highest block of a machine's own branch.
+    fn forked(&self, machine: &Machine) -> Option<u64> {
+        let Behaviour::Forked(at, since) = machine.behaviour else { return None };
+        Some(at + (self.clock.elapsed - since) * 1000 / (2 * BLOCK_MS[machine.chain]))
+    }
+
     /// Some machine behaves otherwise from now on; leaders too, and more often than their share.
     pub(crate) fn change_weather(&mut self) {
         let (index, is_leader) = (self.rng.usize(..NETWORKS.len()), self.percent(20));
         let url = if is_leader { LEADERS[index].to_owned() } else { url(index, self.rng.usize(..OWN)) };
-        let behaviour = match self.rng.u32(..20) {
+        let behaviour = match self.rng.u32(..23) {
             0..7 => Behaviour::InStep,
             7..9 => Behaviour::Down(Failure::Refused),
             9 => Behaviour::Down(Failure::Dns),
@@ -118,8 +133,13 @@ impl State {
             15..17 => Behaviour::Stuck(self.head(index)),
             17 => Behaviour::Ahead(self.rng.u64(1..5_000)),
             18 => Behaviour::OtherChain,
+            19..21 => Behaviour::Forked(self.head(index), self.clock.elapsed),
+            21 => Behaviour::Flapping(self.rng.u64(10..200)),
             _ => Behaviour::Slow,
         };
+        if !self.is_troubled_by(Kind::Nodes) {
+            return;
+        }
         self.tell(|| format!("the machine at {url} is {behaviour:?}"));
         if let Some(machine) = self.machines.0.get_mut(&url) {
             machine.behaviour = behaviour;
@@ -129,9 +149,13 @@ impl State {
     /// What moves comes to rest where it is, so that there is one answer to what should be published.
     pub(crate) fn settle_weather(&mut self) {
         let heads: Vec<u64> = (0..NETWORKS.len()).map(|chain| self.head(chain)).collect();
-        for machine in self.machines.0.values_mut() {
-            if let Behaviour::Stuck(at) = machine.behaviour {
+        let forked: Vec<Option<u64>> = self.machines.0.values().map(|machine| self.forked(machine)).collect();
+        for (machine, forked) in self.machines.0.values_mut().zip(forked) {
+            let stuck = if let Behaviour::Stuck(at) = machine.behaviour { Some(at) } else { forked };
+            if let Some(at) = stuck {
                 machine.behaviour = Behaviour::Behind(heads[machine.chain].saturating_sub(at));
+            } else if let Behaviour::Flapping(_) = machine.behaviour {
+                machine.behaviour = Behaviour::InStep;
             }
         }
     }
@@ -152,6 +176,7 @@ impl Prober for Edges {
         {
             answer.head = answer.head.saturating_sub(state.rng.u64(..3));
         }
+        state.run(self.run).got_answer |= observation.outcome.is_ok();
         observation
     }
 }

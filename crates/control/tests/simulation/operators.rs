@@ -11,6 +11,7 @@ use serde_json::{Map, Value, json};
 use crate::nodes::Machines;
 use crate::settings::NETWORKS;
 use crate::store::key;
+use crate::trouble::Kind;
 use crate::world::State;
 
 /// Names of items; the last two are the configured leaders'.
@@ -34,15 +35,25 @@ const LONGEST: u64 = 1800;
 impl State {
     /// Somebody does something.
     pub(crate) fn operate(&mut self) -> Act {
-        let act = match self.rng.u32(..20) {
-            0..16 => self.edit(),
-            16..18 => self.roll_back(),
-            _ => self.lay_hands_on_object(),
+        let (act, kind) = match self.rng.u32(..20) {
+            0..16 => (Self::edit as fn(&mut Self) -> Act, Kind::Edits),
+            16..18 => (Self::roll_back as _, Kind::Rollbacks),
+            18 if !self.settings.is_local => (Self::deploy as _, Kind::Deployments),
+            _ => (Self::lay_hands_on_object as _, Kind::Hands),
         };
+        if !self.is_troubled_by(kind) {
+            return Act::Nothing;
+        }
+        let act = act(self);
         if !matches!(act, Act::Nothing) {
             self.changed(None);
         }
         act
+    }
+
+    fn deploy(&mut self) -> Act {
+        self.deploy_by_hand();
+        Act::Nothing
     }
 
     fn edit(&mut self) -> Act {

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use jiff::Timestamp;
+use nodeweir_control::deploying::{LastStart, Progress};
 use nodeweir_domain::fleet::judge::{Health, is_blind, judge, stale};
 use nodeweir_domain::fleet::node::{Node, Role};
 use nodeweir_domain::fleet::plan::Step;
@@ -82,9 +83,8 @@ impl State {
         }
         let Some(published) = self.bucket.revision() else { return Some("nothing is published".to_owned()) };
         let name = published.name();
-        let is_rejected = self.service.rejected.as_ref().is_some_and(|(rejected, _)| *rejected == name);
-        if (self.service.running.as_ref() != Some(&name) && !is_rejected) || self.service.under_way.is_some() {
-            return Some(format!("{name} is published, {:?} runs", self.service.running));
+        if let Some(what) = if self.settings.is_local { self.idle(&name) } else { self.undeployed(&name) } {
+            return Some(format!("{name} is published, {what}"));
         }
         let settled = self.settled(self.table.health.clone());
         if let Some(node) = self.differing(&self.table.health, &settled, |_| true) {
@@ -103,13 +103,40 @@ impl State {
                 fresh.insert(id.clone(), health.clone());
             }
         }
-        for health in [&self.table.health, &fresh] {
+        for health in [&self.table.health, &settled, &fresh] {
             let step = self.plan_now(health, now).step;
             if step != Step::Nothing {
                 return Some(format!("the plan for the true state is {step:?}"));
             }
         }
         self.config.networks.keys().find_map(|id| self.unserved(id, published, now))
+    }
+
+    /// Why the process does not run this revision.
+    fn idle(&self, name: &String) -> Option<String> {
+        let is_rejected = self.process.rejected.as_ref().is_some_and(|(rejected, _)| rejected == name);
+        let is_running = self.process.running.as_ref() == Some(name);
+        (!is_running && !is_rejected).then(|| format!("{:?} runs", self.process.running))
+    }
+
+    /// Why the tasks do not run this revision, or may soon be replaced.
+    fn undeployed(&self, name: &String) -> Option<String> {
+        let Some(primary) = self.service.primary() else { return Some("nothing was ever deployed".to_owned()) };
+        if let Some(other) = self.service.known.iter().find(|one| one.shown.progress != Progress::Completed) {
+            return Some(format!("deployment {} is {:?}", other.shown.id, other.shown.progress));
+        }
+        // A deployment that nobody noted, or noted for what was replaced before its tasks read, is followed by another.
+        let is_of = |note: &LastStart| match &note.deployment {
+            Some(id) => *id == primary.shown.id,
+            None => note.replaces.as_ref() != Some(&primary.shown.id),
+        };
+        let noted = self.service.note.as_ref().filter(|note| is_of(note)).map(|note| &note.revision);
+        if noted != Some(name) {
+            return Some(format!("deployment {} was noted for {noted:?}", primary.shown.id));
+        }
+        // Who could not read it looks again every few seconds.
+        let other = primary.read.as_ref().filter(|read| *read != name)?;
+        Some(format!("the tasks of {} read {other}", primary.shown.id))
     }
 
     /// Health after a few more ticks of seeing things as they are.

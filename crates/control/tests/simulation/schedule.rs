@@ -1,5 +1,6 @@
 //! Who does what when: runs of the flows side by side, started by a schedule that always comes and by events that may
-//! be lost, doubled or late.
+//! be lost, doubled or late. On one machine edits start the flows; on AWS they come through a stream, whose batches are sent
+//! again when they fail, and a run that takes too long is ended.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -7,16 +8,19 @@ use std::task::{Context, Poll, Waker};
 
 use nodeweir_control::probe::Scope;
 
-use crate::edges::{Edges, Part};
-use crate::flows::{Flow, Triggers, probe, publish, rollout};
+use crate::edges::Edges;
+use crate::flows::{Flow, Triggers, batch, probe, publish, rollout};
 use crate::operators::Act;
 use crate::sabotage::Sabotage;
+use crate::trouble::Kind;
 use crate::world::World;
 
 /// A run under way.
 struct Active {
     run: u64,
     flow: Flow,
+    /// By the time that truly passes.
+    began: u64,
     /// Where runs go by precedence, the highest has the turn.
     precedence: u32,
     future: Pin<Box<dyn Future<Output = Triggers> + Send>>,
@@ -48,10 +52,13 @@ pub(crate) struct Play {
 const PROBE_EVERY: u64 = 60;
 const REST_EVERY: u64 = 300;
 
+/// How long a function may run on AWS, in seconds.
+const LONGEST_RUN: u64 = 60;
+
 impl Play {
-    pub(crate) fn new(seed: u64, sabotage: Sabotage) -> Self {
-        let world = World::new(seed, sabotage);
-        Self { world, active: Vec::new(), runs: 0, due: Vec::new(), last_probe: 0, last_rest: 0, is_deaf: false }
+    pub(crate) fn new(seed: u64, sabotage: Sabotage, spared: &[Kind]) -> Self {
+        let (world, active, due) = (World::new(seed, sabotage, spared), Vec::new(), Vec::new());
+        Self { world, active, runs: 0, due, last_probe: 0, last_rest: 0, is_deaf: false }
     }
 
     pub(crate) fn story(&self) -> String {
@@ -59,27 +66,14 @@ impl Play {
     }
 
     /// Things happen for a while, and then the runs that they cause.
-    pub(crate) fn step(&mut self) -> Result<(), String> {
+    pub(crate) fn tick(&mut self) -> Result<(), String> {
         let acts = {
             let mut state = self.world.state();
             let is_long = state.percent(3);
             let seconds = state.rng.u64(if is_long { 100..900 } else { 1..25 });
             state.pass(seconds);
-            if state.percent(2) {
-                let far = if state.percent(20) { 40_000 } else { 200 };
-                let seconds = state.rng.i64(-far..far);
-                state.clock.jump(seconds);
-                state.tell(|| format!("the wall clock is set by {seconds}s"));
-            }
-            let ends = state.percent(40);
-            let begins = state.trouble.calls > 0 && state.percent(3);
-            if ends {
-                state.trouble.outage = None;
-            } else if begins {
-                state.trouble.outage = state.rng.choice(Part::ALL);
-                let outage = state.trouble.outage;
-                state.tell(|| format!("out of order: {outage:?}"));
-            }
+            state.set_clock();
+            state.change_outage();
             if state.percent(25) {
                 state.change_weather();
             }
@@ -92,7 +86,8 @@ impl Play {
         // Some runs take so long that much else happens meanwhile.
         let patience = {
             let mut state = self.world.state();
-            if state.percent(15) { state.rng.usize(..40) } else { usize::MAX }
+            let (is_short, turns) = (state.percent(15), state.rng.usize(..40));
+            if is_short && state.is_troubled_by(Kind::Pauses) { turns } else { usize::MAX }
         };
         self.poll(patience);
         self.world.state().check()
@@ -112,8 +107,10 @@ impl Play {
     }
 
     fn follow(&mut self, act: Act) {
+        let is_local = self.world.state().settings.is_local;
         match act {
             Act::Nothing => {}
+            Act::Edited(_) if !is_local => self.trigger(0, [Flow::Batch { is_edit: true, tries: 1 }]),
             Act::Edited(network) => {
                 let scope = network.map(|network| Flow::Probe(Scope::Networks([network].into())));
                 self.trigger(0, [Flow::Publish].into_iter().chain(scope));
@@ -127,7 +124,7 @@ impl Play {
     fn trigger(&mut self, after: u64, flows: impl IntoIterator<Item = Flow>) {
         for flow in flows {
             let mut state = self.world.state();
-            let share = if state.trouble.is_on { state.trouble.events } else { 0 };
+            let share = if state.is_troubled_by(Kind::BadEvents) { state.trouble.events } else { 0 };
             if self.is_deaf || state.percent(share) {
                 continue;
             }
@@ -167,22 +164,30 @@ impl Play {
 
     fn start(&mut self, flow: Flow) {
         self.runs += 1;
-        let now = self.world.state().now();
+        let (now, began) = {
+            let state = self.world.state();
+            (state.now(), state.clock.elapsed)
+        };
         let edges = Edges { world: self.world.clone(), run: self.runs, now };
         self.world.state().run(self.runs);
         let future: Pin<Box<dyn Future<Output = Triggers> + Send>> = match flow.clone() {
             Flow::Probe(scope) => Box::pin(probe(edges, scope)),
-            Flow::Publish => Box::pin(publish(edges)),
+            Flow::Publish => Box::pin(async { publish(edges).await.unwrap_or_default() }),
             Flow::Rollout => Box::pin(rollout(edges)),
+            Flow::Batch { is_edit, tries } => Box::pin(batch(edges, is_edit, tries)),
         };
         let precedence = self.world.state().rng.u32(..);
-        self.active.push(Active { run: self.runs, flow, precedence, future });
+        self.active.push(Active { run: self.runs, flow, began, precedence, future });
     }
 
     /// Gives runs their turns, at most so many. What a run leads to starts in the same step, beside the others if
     /// they go side by side.
     fn poll(&mut self, most: usize) {
-        let turns = self.world.state().rng.choice([Turns::InOrder, Turns::AtRandom, Turns::ByPrecedence]).unwrap();
+        let turns = {
+            let mut state = self.world.state();
+            let turns = state.rng.choice([Turns::InOrder, Turns::AtRandom, Turns::ByPrecedence]).unwrap();
+            if state.trouble.spared.contains(&Kind::SideBySide) { Turns::InOrder } else { turns }
+        };
         let mut context = Context::from_waker(Waker::noop());
         for _ in 0..most {
             if self.active.is_empty() || turns != Turns::InOrder {
@@ -205,13 +210,14 @@ impl Play {
                     self.active[index].precedence = state.rng.u32(..);
                 }
                 let crashes = state.trouble.crashes;
-                let is_on = state.trouble.is_on;
-                if is_on && state.per_mille(4) {
-                    let seconds = state.rng.u64(1..30);
+                let (is_on, is_slow, seconds) = (state.trouble.is_on, state.per_mille(4), state.rng.u64(1..30));
+                if is_slow && state.is_troubled_by(Kind::Pauses) {
                     state.pass(seconds);
                 }
                 let act = (is_on && state.per_mille(6)).then(|| state.operate());
-                (index, is_on && state.per_mille(crashes), act)
+                let dies = state.per_mille(crashes) && state.is_troubled_by(Kind::Crashes);
+                let took = state.clock.elapsed - self.active[index].began;
+                (index, dies || (took >= LONGEST_RUN && !state.settings.is_local), act)
             };
             if let Some(act) = act {
                 self.follow(act);

@@ -11,14 +11,14 @@ use nodeweir_domain::fleet::pin::Pin;
 use nodeweir_domain::name::NetworkId;
 
 use crate::clock::Clock;
-use crate::edges::{Fate, Part};
 use crate::invariants::Ledger;
 use crate::nodes::Machines;
 use crate::object::{Bucket, Object};
 use crate::sabotage::Sabotage;
-use crate::service::Deployments;
+use crate::service::{Deployments, Process};
 use crate::settings::Settings;
 use crate::store::Table;
+use crate::trouble::{Kind, Trouble};
 
 /// What a run did and read so far. What it publishes must agree with what it read, whatever changed since.
 #[derive(Debug, Clone, Default)]
@@ -33,6 +33,8 @@ pub(crate) struct Record {
     pub(crate) items: Option<(u32, Vec<Item>, Arc<Listed>)>,
     pub(crate) health: BTreeMap<NetworkId, Health>,
     pub(crate) pin: Option<Pin>,
+    /// Whether any node answered it.
+    pub(crate) got_answer: bool,
     /// The networks whose tick it tried to store.
     pub(crate) ticked: BTreeSet<NetworkId>,
     /// How often somebody else's put came before its own.
@@ -53,21 +55,6 @@ pub(crate) struct Writes {
     pub(crate) deployments: u32,
 }
 
-/// How much goes wrong.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Trouble {
-    /// Whether anything may at all.
-    pub(crate) is_on: bool,
-    /// Out of a thousand calls, how many fail.
-    pub(crate) calls: u32,
-    /// Out of a thousand turns of a run, how many are its last.
-    pub(crate) crashes: u32,
-    /// Out of a hundred events, how many are lost; as many are late, half as many doubled.
-    pub(crate) events: u32,
-    /// What is out of order as a whole.
-    pub(crate) outage: Option<Part>,
-}
-
 #[derive(Debug)]
 pub(crate) struct State {
     pub(crate) config: Arc<Config>,
@@ -79,6 +66,7 @@ pub(crate) struct State {
     pub(crate) machines: Machines,
     pub(crate) table: Table,
     pub(crate) bucket: Bucket,
+    pub(crate) process: Process,
     pub(crate) service: Deployments,
     pub(crate) ledger: Ledger,
     pub(crate) writes: Writes,
@@ -94,18 +82,12 @@ pub(crate) struct State {
 pub(crate) struct World(Arc<Mutex<State>>);
 
 impl World {
-    pub(crate) fn new(seed: u64, sabotage: Sabotage) -> Self {
+    pub(crate) fn new(seed: u64, sabotage: Sabotage, spared: &[Kind]) -> Self {
         let mut rng = fastrand::Rng::with_seed(seed);
         let mut settings = Settings::draw(&mut rng);
         // Elsewhere the time between two deployments hides it.
         settings.is_local |= sabotage == Sabotage::LateState;
-        let trouble = Trouble {
-            is_on: true,
-            calls: *rng.choice(&[0, 5, 20, 60]).unwrap(),
-            crashes: *rng.choice(&[0, 2, 10]).unwrap(),
-            events: *rng.choice(&[0, 10, 40]).unwrap(),
-            outage: None,
-        };
+        let trouble = Trouble::draw(&mut rng, spared);
         Self(Arc::new(Mutex::new(State {
             config: Arc::new(settings.config()),
             machines: Machines::new(),
@@ -116,6 +98,7 @@ impl World {
             trouble,
             table: Table::default(),
             bucket: Bucket::default(),
+            process: Process::default(),
             service: Deployments::default(),
             ledger: Ledger::default(),
             writes: Writes::default(),
@@ -159,18 +142,6 @@ impl State {
         self.rng.u32(..1000) < per_mille
     }
 
-    pub(crate) fn fate(&mut self, part: Part) -> Fate {
-        let trouble = self.trouble;
-        if !trouble.is_on {
-            return Fate::Works;
-        }
-        let is_out = trouble.outage == Some(part);
-        if !(is_out || self.per_mille(trouble.calls)) {
-            return Fate::Works;
-        }
-        if is_out || self.rng.bool() { Fate::FailsBefore } else { Fate::FailsAfter }
-    }
-
     /// Adds a line to the story, of which only the end is kept.
     pub(crate) fn tell(&mut self, what: impl FnOnce() -> String) {
         const MOST: usize = 80;
@@ -196,6 +167,6 @@ impl State {
     /// Time passes, and deployments end.
     pub(crate) fn pass(&mut self, seconds: u64) {
         self.clock.pass(seconds);
-        self.end_deployment();
+        self.end_deployments();
     }
 }
