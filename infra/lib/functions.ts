@@ -3,6 +3,7 @@ import { Duration } from 'aws-cdk-lib';
 import type { Table } from 'aws-cdk-lib/aws-dynamodb';
 import { type EventPattern, Rule } from 'aws-cdk-lib/aws-events';
 import { LambdaFunction } from 'aws-cdk-lib/aws-events-targets';
+import { AnyPrincipal, Effect, PolicyStatement } from 'aws-cdk-lib/aws-iam';
 import { EventSourceMapping, FilterCriteria, FilterRule, StartingPosition } from 'aws-cdk-lib/aws-lambda';
 import { Construct } from 'constructs';
 import type { Config } from './config.js';
@@ -95,6 +96,18 @@ export class Functions extends Construct {
       everyMinutes: EVERY_MINUTES,
       retries: { attempts: 2, maxAge: Duration.minutes(EVERY_MINUTES) },
     });
+
+    // What is in the object, tasks run, Lua included: whoever else in the account may write to all buckets may not to this.
+    bucket.addToResourcePolicy(
+      new PolicyStatement({
+        sid: 'OnlyPublishWrites',
+        effect: Effect.DENY,
+        principals: [new AnyPrincipal()],
+        actions: ['s3:PutObject'],
+        resources: [object],
+        conditions: { ArnNotEquals: { 'aws:PrincipalArn': publish.role.roleArn } },
+      }),
+    );
 
     const rollout = new FlowFunction(this, 'Rollout', {
       flow: 'rollout',

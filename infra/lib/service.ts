@@ -3,12 +3,14 @@ import { Annotations, Duration, RemovalPolicy, Stack } from 'aws-cdk-lib';
 import { Repository } from 'aws-cdk-lib/aws-ecr';
 import {
   AwsLogDriverMode,
+  Capability,
   Cluster,
   Compatibility,
   ContainerImage,
   CpuArchitecture,
   Ec2Service,
   FargateService,
+  LinuxParameters,
   LogDrivers,
   NetworkMode,
   OperatingSystemFamily,
@@ -151,6 +153,9 @@ export class Service extends Construct {
       const secret = ManagedSecret.fromSecretCompleteArn(this, `Secret-${name}`, arn);
       return [name, Secret.fromSecretsManager(secret)] as const;
     });
+    const linux = new LinuxParameters(this, 'Linux');
+    // It runs as nobody special and needs none; without them, a program of the image that is root's gains nothing either.
+    linux.dropCapabilities(Capability.ALL);
     const container = task.addContainer('proxy', {
       image: ContainerImage.fromRegistry(aws.image),
       portMappings: [{ containerPort: config.port }],
@@ -165,6 +170,7 @@ export class Service extends Construct {
       },
       secrets: Object.fromEntries(secrets),
       readonlyRootFilesystem: true,
+      linuxParameters: linux,
       stopTimeout: Duration.seconds(Math.ceil(config.proxy.stop)),
       // Each request takes two; some instances' default is 1024.
       ulimits: [{ name: UlimitName.NOFILE, softLimit: 65_536, hardLimit: 65_536 }],

@@ -133,6 +133,11 @@ describe('the container', () => {
     expect(task().Volumes).toEqual([{ Name: 'state' }, { Name: 'tmp' }]);
   });
 
+  test('has none of the powers of root', () => {
+    expect(container().LinuxParameters.Capabilities).toEqual({ Drop: ['ALL'] });
+    expect(container().Privileged).toBeUndefined();
+  });
+
   test('logs without being held up', () => {
     expect(container().LogConfiguration).toMatchObject({ LogDriver: 'awslogs', Options: { mode: 'non-blocking' } });
     expect(resource(full, 'AWS::Logs::LogGroup', 'Proxy').Properties).toMatchObject({

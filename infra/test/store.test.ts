@@ -105,6 +105,17 @@ describe('bucket', () => {
     });
   });
 
+  test('is written by the function that publishes, and by nobody else who may write to any bucket', () => {
+    const policy = resource(template, 'AWS::S3::BucketPolicy', 'Store').Properties.PolicyDocument;
+    const [statement, ...others] = policy.Statement.filter(({ Sid }: { Sid?: string }) => Sid === 'OnlyPublishWrites');
+    expect(others).toEqual([]);
+    expect(statement).toMatchObject({ Effect: 'Deny', Principal: { AWS: '*' }, Action: 's3:PutObject' });
+    expect(JSON.stringify(statement.Resource)).toContain('/revision.conf');
+    const [role] =
+      resources(template, 'AWS::IAM::Role').find(([name]) => name.startsWith('FunctionsPublishRole')) ?? [];
+    expect(statement.Condition).toEqual({ ArnNotEquals: { 'aws:PrincipalArn': { 'Fn::GetAtt': [role, 'Arn'] } } });
+  });
+
   test('is written by nothing that a deployment brings', () => {
     // The functions' packages go to the bucket of the CDK; a custom resource could put an object here.
     const types = Object.values(template.toJSON().Resources).map((one) => (one as { Type: string }).Type);
