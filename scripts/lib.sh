@@ -421,3 +421,28 @@ prepare_aws_tools() {
   export NODEWEIR_AWS_TOOLS
   say "AWS tools: moto $version, from $NODEWEIR_AWS_TOOLS"
 }
+
+# --- tools of cargo ---------------------------------------------------------------------------------------------------
+
+# prepare_cargo_tools NAME@VERSION...: afterwards PATH has these programs. cargo builds them once, in a folder of their own
+# that other copies of the repository use too, and does nothing the second time.
+prepare_cargo_tools() {
+  if [[ -z ${NODEWEIR_CARGO_TOOLS:-} ]]; then
+    NODEWEIR_CARGO_TOOLS="${XDG_CACHE_HOME:-$HOME/.cache}/nodeweir/cargo-tools"
+    if ((EUID == 0)); then NODEWEIR_CARGO_TOOLS=/var/lib/nodeweir/cargo-tools; fi
+  fi
+  [[ $NODEWEIR_CARGO_TOOLS == /* ]] ||
+    die 2 "NODEWEIR_CARGO_TOOLS must be an absolute path, not '$NODEWEIR_CARGO_TOOLS'"
+  local tool
+  for tool in "$@"; do
+    [[ -x $NODEWEIR_CARGO_TOOLS/bin/${tool%@*} ]] || say "building $tool into $NODEWEIR_CARGO_TOOLS (once, some minutes)"
+  done
+  (
+    # One for all, because they share much of what they need. Not optimised: they run for seconds, and build in a fraction.
+    work="$(mktemp -d)"
+    trap 'rm -rf "$work"' EXIT
+    cargo install --locked --debug --root "$NODEWEIR_CARGO_TOOLS" --target-dir "$work" "$@" >"$work/log" 2>&1 ||
+      { tail -n 20 "$work/log" >&2; exit 1; }
+  ) || die 1 "cargo cannot install $* into $NODEWEIR_CARGO_TOOLS"
+  PATH="$NODEWEIR_CARGO_TOOLS/bin:$PATH"; export PATH NODEWEIR_CARGO_TOOLS
+}
