@@ -4,7 +4,7 @@
 #   docker/build_and_upload.sh --registry HOST[:PORT] ...        to another registry, which you have logged in to
 # Credentials and region are those of the AWS CLI: a profile (AWS_PROFILE), keys, a session token.
 # --prebuilt FILE takes a nodeweir-proxy that was built elsewhere for that architecture. --engine docker|podman|buildah is
-# the one to build with; else it is the first of them that is here.
+# the one to build with; else it is the first of them that is here. --sbom FILE writes what is in the image: docker/sbom.sh.
 set -euo pipefail
 
 root="$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)"
@@ -12,12 +12,12 @@ say() { printf '%s\n' "$*" >&2; }
 die() { say "error: $*"; exit 2; }
 have() { command -v "$1" >/dev/null 2>&1; }
 
-arch="" proxy=nginx repository=jsonrpc-proxy registry="" prebuilt="" engine="" dry=no
+arch="" proxy=nginx repository=jsonrpc-proxy registry="" prebuilt="" engine="" sbom="" dry=no
 while (($#)); do
   case $1 in
     --dry-run) dry=yes; shift; continue ;;
     -h | --help) sed -n '2,7s/^# \{0,1\}//p' "${BASH_SOURCE[0]}"; exit 0 ;;
-    --arch | --proxy | --repository | --registry | --prebuilt | --engine) (($# > 1)) || die "$1 needs a value" ;;
+    --arch | --proxy | --repository | --registry | --prebuilt | --engine | --sbom) (($# > 1)) || die "$1 needs a value" ;;
     *) die "unknown argument '$1'; see --help" ;;
   esac
   case $1 in
@@ -27,6 +27,7 @@ while (($#)); do
     --registry) registry=$2 ;;
     --prebuilt) prebuilt=$2 ;;
     --engine) engine=$2 ;;
+    --sbom) sbom=$2 ;;
   esac
   shift 2
 done
@@ -50,6 +51,9 @@ else
     if have "$one" && { [[ $one != docker ]] || docker info >/dev/null 2>&1; }; then engine=$one; break; fi
   done
   [[ -n $engine ]] || die "none of docker, podman and buildah is here (or Docker does not run): install one"
+fi
+if [[ -n $sbom ]]; then
+  for one in debsbom cargo-cyclonedx; do have "$one" || die "$one is not here, which --sbom needs: see docker/sbom.sh --help"; done
 fi
 have git || die "git is not here: the image's tag has the commit"
 
@@ -103,6 +107,8 @@ fi
 # Docker's own format, because the other one has no health check.
 if [[ $engine != docker ]]; then build+=(--format docker); fi
 run "$engine" build "${build[@]}" "$root"
+# Before it is pushed: what cannot be told is not uploaded.
+if [[ -n $sbom ]]; then run "$root/docker/sbom.sh" "$image" "$sbom" --arch "$arch" --engine "$engine"; fi
 run "$engine" push "$image"
 say "write this into the configuration, as aws.image:"
 printf '%s\n' "$image"

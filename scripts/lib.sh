@@ -271,6 +271,8 @@ prepare_image_base() {
     if [[ ! -e $NODEWEIR_IMAGE_BASE/.nodeweir-ready ]]; then make_root "$NODEWEIR_IMAGE_BASE" base_works; fi
   fi
   export NODEWEIR_IMAGE_BASE
+  # Tells the crates that are in it.
+  prepare_cargo_tools cargo-cyclonedx@0.5.9
   say "image: built on $NODEWEIR_IMAGE_BASE by $(buildah --version)"
 }
 

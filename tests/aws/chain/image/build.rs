@@ -57,9 +57,13 @@ fn debian() -> String {
 pub(super) fn checkout(place: &Path) -> PathBuf {
     let copy = place.join("repository");
     fs::create_dir_all(copy.join("docker")).unwrap();
-    for file in ["Cargo.toml", "docker/Dockerfile", "docker/build_and_upload.sh"] {
-        fs::copy(repository().join(file), copy.join(file)).unwrap();
-    }
+    // The workspace's members too, which `docker/sbom.sh` asks cargo about.
+    let workspace =
+        ["Cargo.toml", "Cargo.lock", "bench", "crates", "lambdas", "tests/emulator", "tests/e2e", "tests/aws/chain"];
+    let docker = ["docker/Dockerfile", "docker/build_and_upload.sh", "docker/sbom.sh"];
+    let mut copies = std::process::Command::new("cp");
+    copies.args(["-r", "--parents"]).args(workspace).args(docker).arg(&copy).current_dir(repository());
+    assert!(copies.status().unwrap().success());
     let git = |words: &[&str]| {
         let done = std::process::Command::new("git").arg("-C").arg(&copy).args(words).output().unwrap();
         assert!(done.status.success(), "git {words:?}: {}", String::from_utf8_lossy(&done.stderr));
@@ -71,10 +75,19 @@ pub(super) fn checkout(place: &Path) -> PathBuf {
     copy.join("docker/build_and_upload.sh")
 }
 
+/// A program of the tools that `scripts/test` installs.
+pub(super) fn tool(name: &str) -> PathBuf {
+    tools().join(name)
+}
+
+fn tools() -> PathBuf {
+    std::env::var_os(TOOLS).map_or_else(|| repository().join("tests/aws/.venv"), PathBuf::from).join("bin")
+}
+
 /// A command that finds the AWS CLI and the emulated account, keeps logins in `place`, and reaches nothing else: what asks
 /// for another host asks `proxy` for it.
 pub(super) fn command(program: impl AsRef<OsStr>, place: &Path, aws: &Aws, proxy: &str) -> Command {
-    let tools = std::env::var_os(TOOLS).map_or_else(|| repository().join("tests/aws/.venv"), PathBuf::from).join("bin");
+    let tools = tools();
     assert!(
         tools.join("aws").is_file(),
         "these tests need the AWS CLI: there is none in {}. Run scripts/test, which installs it",
@@ -146,6 +159,11 @@ impl Workshop {
         let name = self.run(checkout(place.path()), &[&always, words].concat()).await;
         assert!(name.contains(&format!("/jsonrpc-proxy:{VERSION}-")), "{name}");
         name
+    }
+
+    /// Where a file of this name would be.
+    pub(super) fn path(&self, name: &str) -> PathBuf {
+        self.place.path().join(name)
     }
 
     /// From now on the registry alone has it.

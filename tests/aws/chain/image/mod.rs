@@ -2,6 +2,7 @@
 
 mod build;
 mod container;
+mod contents;
 mod ledger;
 mod registry;
 mod task;
@@ -40,13 +41,15 @@ async fn an_image_is_built_uploaded_and_serves_as_a_task() {
 
 async fn nginx_serves_what_is_deployed(workshop: &Workshop) {
     let began = Instant::now();
-    let name = workshop.upload(&[]).await;
+    let contents = workshop.path("contents.json");
+    let name = workshop.upload(&["--sbom", contents.to_str().unwrap()]).await;
     assert!(name.starts_with(&workshop.registry.ecr), "{name}");
     assert_eq!(repositories(&workshop.aws).await.len(), 1);
     workshop.forget(&name).await;
     let image = workshop.image(&name).await;
     println!("nginx: built, uploaded and pulled after {:?}", began.elapsed());
     image.says_what_engines_ask();
+    contents::are_all_told(&contents, &image.root);
 
     let (leader, mut a, b) = tokio::join!(head_with_key(KEY, HEAD), Anvil::start(), Anvil::start());
     // Tasks have addresses of their own in AWS; here they share the machine's with all other tests, so each has a port of
