@@ -41,6 +41,21 @@ pub(crate) fn shown(text: &str) -> String {
     }
 }
 
+/// `text` without control characters: what people wrote must not steer the terminal of whoever reads about it.
+pub(crate) fn printable(text: String) -> String {
+    if !text.contains(char::is_control) {
+        return text;
+    }
+    text.chars().fold(String::new(), |mut text, c| {
+        if c.is_control() {
+            text.extend(c.escape_debug())
+        } else {
+            text.push(c)
+        }
+        text
+    })
+}
+
 macro_rules! name {
     ($(#[$doc:meta])* $name:ident, $kind:literal, $most:literal, $rule:literal, $extra:expr) => {
         $(#[$doc])*

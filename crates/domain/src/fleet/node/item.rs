@@ -9,7 +9,7 @@ use serde_json::{Map, Value};
 use crate::config::Config;
 
 use super::{Address, Cordon, Host, Node, NodeUrl, Role, SecretRules};
-use crate::name::{NetworkId, NodeName};
+use crate::name::{NetworkId, NodeName, printable};
 use crate::read::{self, Faults};
 
 /// One item of the table `nodes`, exactly as a person or a program wrote it.
@@ -98,21 +98,6 @@ fn text_to_ws_url(text: Option<String>) -> Result<Option<NodeUrl>, super::BadUrl
 fn rejected(item: &Item, why: String) -> Rejected {
     let [network, node] = [&item.network, &item.node].map(|name| printable(crate::name::shown(name)));
     Rejected { network, node, why: printable(why) }
-}
-
-/// Without control characters: what stands in an item must not steer the terminal of whoever reads about it.
-fn printable(text: String) -> String {
-    if !text.contains(char::is_control) {
-        return text;
-    }
-    text.chars().fold(String::new(), |mut text, c| {
-        if c.is_control() {
-            text.extend(c.escape_debug())
-        } else {
-            text.push(c)
-        }
-        text
-    })
 }
 
 /// Reads one item on its own. `leaders` names every network of the configuration and its leader; `allow_link_local`
@@ -246,22 +231,24 @@ pub fn read_items(
 
 /// Reads a whole table under a configuration.
 ///
-/// Every network has a leader afterwards, unless an own node took its name: where the table has no usable one, the
+/// Every network has a leader afterwards, unless an own node took its name or its address: where the table has no usable one, the
 /// configuration's stands in, so that a typo in the leader's item does not take the fallback away.
 pub fn list(items: &[Item], config: &Config) -> Listed {
     let mut listed = read_items(items, &config.leaders(), &config.secrets, config.health.allow_link_local);
     for (id, network) in &config.networks {
         let leader = &network.leader;
-        if listed.of(id).any(|node| node.role == Role::Leader || node.name == leader.name) {
+        // The address may be an own node's too; then the node keeps it, as a second entry would only compete with it, and
+        // once it were written, the leader would win and the node be rejected.
+        let is_taken = |node: &Node| {
+            node.role == Role::Leader || node.name == leader.name || node.address.url == leader.address.url
+        };
+        if listed.of(id).any(is_taken) {
             continue;
         }
         if !items.iter().any(|item| item.network == id.as_str() && item.node == leader.name.as_str()) {
             listed.missing.push(leader_item(leader));
         }
-        // The address may be an own node's too; then the node keeps it, as a second entry would only compete with it.
-        if listed.of(id).all(|node| node.address.url != leader.address.url) {
-            listed.nodes.push(leader.clone());
-        }
+        listed.nodes.push(leader.clone());
     }
     listed.nodes.sort_by(|a, b| (&a.network, &a.name).cmp(&(&b.network, &b.name)));
     listed
@@ -362,6 +349,17 @@ mod tests {
         assert_eq!((&written.nodes, written.missing.len()), (&listed.nodes, 0), "what was written reads as the same");
         let typo = list(&[own, item("infura", json!({"role": "leader", "url": "htp://x"}))], &config);
         assert_eq!((typo.nodes, typo.missing.len(), typo.rejected.len()), (listed.nodes, 0, 1));
+    }
+
+    /// The leader was once written beside it, and at the next reading won the address, so that the node was rejected.
+    #[test]
+    fn a_node_at_the_leader_s_address_keeps_it() {
+        let config = "networks:\n  ethereum:\n    chain_id: 1\n    block_time: 12s\n    leader:\n      url: http://127.0.0.1:1\n";
+        let config = Config::read(config).unwrap();
+        let own = item("a", json!({"url": "http://127.0.0.1:1"}));
+        let listed = list(std::slice::from_ref(&own), &config);
+        let names: Vec<_> = listed.nodes.iter().map(|node| node.name.as_str()).collect();
+        assert_eq!((names, listed.missing, listed.rejected), (vec!["a"], vec![], vec![]));
     }
 
     #[test]
