@@ -174,6 +174,9 @@ pub struct NodeUrl {
     path: String,
 }
 
+/// Bytes of a URL, as it is written and as it is shown.
+const MOST: usize = 512;
+
 /// Stands for `${` and `}` while the URL parser, which would escape them, looks at the rest.
 const OPEN: &str = "secret-reference-";
 const CLOSE: &str = "-reference-end";
@@ -238,25 +241,26 @@ impl FromStr for NodeUrl {
     type Err = BadUrl;
 
     fn from_str(text: &str) -> Result<Self, BadUrl> {
-        const MOST: usize = 512;
         if text.len() > MOST {
             return Err(BadUrl::Long(text.chars().count()));
+        }
+        if let Some((before, after)) = text.rsplit_once('@') {
+            // Nothing before it is shown again: a password may hold any sign.
+            let scheme = before.split_once("://").map_or("", |(scheme, _)| scheme);
+            let scheme = Scheme::ALL.into_iter().find(|known| known.as_str() == scheme).map_or("", Scheme::as_str);
+            return Err(BadUrl::Userinfo(format!("{scheme}://…@{}", without_query(after))));
         }
         let scheme = Scheme::ALL
             .into_iter()
             .find(|scheme| text.strip_prefix(scheme.as_str()).is_some_and(|rest| rest.starts_with("://")))
-            .ok_or_else(|| BadUrl::Scheme(text.to_owned()))?;
+            .ok_or_else(|| BadUrl::Scheme(without_query(text)))?;
         let rest = &text[scheme.as_str().len() + 3..];
         let authority = rest.split('/').next().unwrap_or_default();
         if authority.is_empty() {
             return Err(BadUrl::Host(text.to_owned()));
         }
-        if authority.contains('@') {
-            // The text is not shown again: it may hold a password.
-            return Err(BadUrl::Userinfo(format!("{}://…@…", scheme.as_str())));
-        }
         if text.contains(['?', '#']) {
-            return Err(BadUrl::Query(rest_hidden(scheme, authority)));
+            return Err(BadUrl::Query(without_query(text)));
         }
         let allowed = |c: char| c.is_ascii_alphanumeric() || ".-_~:/[]${}".contains(c);
         if let Some(wrong) = text.chars().find(|c| !allowed(*c)) {
@@ -274,12 +278,21 @@ impl FromStr for NodeUrl {
         if path.contains(['[', ']', ':']) {
             return Err(BadUrl::Character(text.to_owned(), path.chars().find(|c| "[]:".contains(*c)).unwrap_or(':')));
         }
-        Ok(Self { scheme, host, port, path })
+        let url = Self { scheme, host, port, path };
+        // An address in an odd spelling is longer in the usual one, in which the URL is read again.
+        match url.to_string().len() {
+            length if length > MOST => Err(BadUrl::Long(length)),
+            _ => Ok(url),
+        }
     }
 }
 
-fn rest_hidden(scheme: Scheme, authority: &str) -> String {
-    format!("{}://{authority}/…", scheme.as_str())
+/// A query may hold a key, so it is not shown again.
+fn without_query(text: &str) -> String {
+    match text.find(['?', '#']) {
+        Some(at) => format!("{}…", &text[..=at]),
+        None => text.to_owned(),
+    }
 }
 
 /// Replaces each `${NAME}` in the path by plain letters; any other use of `$`, `{` or `}` is a fault.
