@@ -1,7 +1,7 @@
 //! One question and its answer.
 
 use nodeweir_domain::fleet::node::SecretName;
-use nodeweir_domain::fleet::probe::{Failure, MAX_ANSWER, read_quantity};
+use nodeweir_domain::fleet::probe::{Failure, MAX_ANSWER, read_quantity, read_status};
 
 use super::failure::classify;
 
@@ -23,13 +23,7 @@ impl Questions {
         let request = self.client.post(&self.url).header("host", &self.host).header("content-type", "application/json");
         let request = if is_last { request.header("connection", "close") } else { request };
         let mut response = request.body(body).send().await.map_err(classify)?;
-        let status = response.status();
-        if status.is_redirection() {
-            return Err(Failure::Redirect(status.as_u16()));
-        }
-        if status != reqwest::StatusCode::OK {
-            return Err(Failure::Status(status.as_u16()));
-        }
+        read_status(response.status().as_u16())?;
         let mut answer = Vec::new();
         while let Some(chunk) = response.chunk().await.map_err(classify)? {
             if answer.len() + chunk.len() > MAX_ANSWER {
@@ -37,22 +31,6 @@ impl Questions {
             }
             answer.extend_from_slice(&chunk);
         }
-        read_quantity(&answer, id).or_else(|failure| self.without_secrets(&answer, id, failure))
-    }
-
-    /// A failure whose words quote the answer: a node that repeats the address it was asked at must not put a secret
-    /// into the store, the log and the metrics. The whole answer is redacted and read again, because a quote that was
-    /// cut short could hold half of one.
-    fn without_secrets(&self, answer: &[u8], id: u64, failure: Failure) -> Result<u64, Failure> {
-        let text = String::from_utf8_lossy(answer);
-        if self.values.iter().all(|(_, value)| !text.contains(value)) {
-            return Err(failure);
-        }
-        let redact = |text: String, (name, value): &(SecretName, String)| text.replace(value, &format!("${{{name}}}"));
-        let redacted = self.values.iter().fold(text.into_owned(), redact);
-        match read_quantity(redacted.as_bytes(), id) {
-            Err(failure) => Err(failure),
-            Ok(_) => Err(Failure::Malformed("answer repeats a secret".to_owned())),
-        }
+        read_quantity(&answer, id, &self.values)
     }
 }

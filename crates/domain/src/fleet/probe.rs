@@ -3,16 +3,19 @@
 //! Asking is an effect and happens in the control crate; reading the answer is decided here, so that hostile bytes
 //! meet one strict reader.
 
+use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::fmt;
 use std::net::IpAddr;
 use std::time::Duration;
 
 use jiff::Timestamp;
+use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde_json::value::RawValue;
 
 use crate::fleet::judge::{Reason, State, Status};
-use crate::fleet::node::{Address, Node, Role};
+use crate::fleet::node::{Address, Node, Role, SecretName};
 use crate::name::shown;
 
 /// How often the leader is asked for its chain id. Own nodes are asked at each tick; the leader's answers may cost
@@ -102,35 +105,76 @@ impl fmt::Display for Failure {
 /// Bytes of an answer that are read at most.
 pub const MAX_ANSWER: usize = 64 * 1024;
 
+/// Whether an answer with this HTTP status is read at all.
+pub fn read_status(status: u16) -> Result<(), Failure> {
+    match status {
+        200 => Ok(()),
+        300..=399 => Err(Failure::Redirect(status)),
+        _ => Err(Failure::Status(status)),
+    }
+}
+
 /// Reads the answer to a question that asks for a quantity (`eth_blockNumber`, `eth_chainId`).
 ///
 /// `id` is what the question bore. Quantities are `0x` and hex digits below 2^63, by the execution API's notation:
 /// <https://ethereum.github.io/execution-apis/>; leading zeros are let pass, as all clients do.
-pub fn read_quantity(body: &[u8], id: u64) -> Result<u64, Failure> {
-    let malformed = |why: String| Err(Failure::Malformed(why));
-    let answer: Value = serde_json::from_slice(body).map_err(|_| Failure::NotJson)?;
-    let Value::Object(answer) = answer else { return malformed("answer is not a JSON-RPC object".to_owned()) };
-    if let Some(error) = answer.get("error").filter(|error| !error.is_null()) {
-        let code = error.get("code").and_then(Value::as_i64).unwrap_or_default();
-        let message = shown(error.get("message").and_then(Value::as_str).unwrap_or("without a message"));
+///
+/// `secrets` were in the address that was asked. Where a failure quotes the answer, their names stand instead: a node that
+/// repeats its address must not put a secret into the store, the log and the metrics.
+pub fn read_quantity(body: &[u8], id: u64, secrets: &[(SecretName, String)]) -> Result<u64, Failure> {
+    let malformed = |why: &str| Err(Failure::Malformed(why.to_owned()));
+    let body = std::str::from_utf8(body).map_err(|_| Failure::NotJson)?;
+    let answer: Object = match serde_json::from_str(body) {
+        Ok(answer) => answer,
+        Err(_) if serde_json::from_str::<IgnoredAny>(body).is_err() => return Err(Failure::NotJson),
+        Err(_) => return malformed("answer is not a JSON-RPC object"),
+    };
+    let field = |name: &str| answer.get(name).map(|raw| raw.get()).filter(|raw| *raw != "null");
+    if let Some(error) = field("error") {
+        let error: Object = serde_json::from_str(error).unwrap_or_default();
+        let code = error.get("code").and_then(|code| code.get().parse().ok()).unwrap_or_default();
+        let message: Option<String> = error.get("message").and_then(|text| serde_json::from_str(text.get()).ok());
+        let message = shown(&redacted(message.as_deref().unwrap_or("without a message"), secrets));
         return Err(Failure::RpcError { code, message: message.escape_debug().to_string() });
     }
-    if answer.get("id") != Some(&Value::from(id)) {
-        return malformed("answer bears another id than the question".to_owned());
+    if field("id").and_then(|raw| serde_json::from_str::<u64>(raw).ok()) != Some(id) {
+        return malformed("answer bears another id than the question");
     }
-    let result = match answer.get("result") {
-        Some(Value::String(text)) => text,
-        Some(Value::Null) | None => return malformed("answer has no result".to_owned()),
-        Some(_) => return malformed("result is not a text such as 0x1b4".to_owned()),
+    let Some(result) = field("result") else { return malformed("answer has no result") };
+    let Ok(result) = serde_json::from_str::<String>(result) else {
+        return malformed("result is not a text such as 0x1b4");
     };
     let digits = result
         .strip_prefix("0x")
         .filter(|digits| (1..=64).contains(&digits.len()) && digits.bytes().all(|digit| digit.is_ascii_hexdigit()));
+    let given = || shown(&redacted(&result, secrets));
     match digits.map(|digits| i64::from_str_radix(digits, 16).map(i64::cast_unsigned)) {
         Some(Ok(quantity)) => Ok(quantity),
-        Some(Err(_)) => malformed(format!("result {} is too large", shown(result))),
-        None => malformed(format!("result {:?} is not a hex quantity", shown(result))),
+        Some(Err(_)) => malformed(&format!("result {} is too large", given())),
+        None => malformed(&format!("result {:?} is not a hex quantity", given())),
     }
+}
+
+/// An object's values as they stand there. Read so, and not as [`serde_json::Value`], because that takes an object with
+/// one certain key for the JSON in its text.
+type Object<'a> = BTreeMap<Cow<'a, str>, &'a RawValue>;
+
+/// `text` with the names of secrets in the place of their values. Where one value begins with another, the longer one
+/// counts, of which the shorter would leave a part.
+fn redacted(text: &str, secrets: &[(SecretName, String)]) -> String {
+    let mut redacted = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(c) = rest.chars().next() {
+        let here = secrets.iter().filter(|(_, value)| !value.is_empty() && rest.starts_with(value));
+        if let Some((name, value)) = here.max_by_key(|(_, value)| value.len()) {
+            redacted.extend(["${", name.as_str(), "}"]);
+            rest = &rest[value.len()..];
+        } else {
+            redacted.push(c);
+            rest = &rest[c.len_utf8()..];
+        }
+    }
+    redacted
 }
 
 /// Whether this probe of `node` asks for the chain id too: always for own nodes, for the leader when it is new,
@@ -150,7 +194,31 @@ mod tests {
     use super::*;
 
     fn read(body: &str) -> Result<u64, Failure> {
-        read_quantity(body.as_bytes(), 7)
+        read_quantity(body.as_bytes(), 7, &[])
+    }
+
+    /// An escape once hid a secret from what looked for it, and so did the rest of a longer one behind a shorter.
+    #[test]
+    fn a_failure_quotes_no_secret_however_it_is_spelled() {
+        let secrets = [("KEY", "s3cret"), ("LONG", "s3cret-and-more")]
+            .map(|(name, value)| (name.parse().unwrap(), value.to_owned()));
+        for (body, words) in [
+            (r#"{"error":{"message":"no s3cret"}}"#, "JSON-RPC error 0: no ${KEY}"),
+            (r#"{"error":{"message":"no \u00733cret"}}"#, "JSON-RPC error 0: no ${KEY}"),
+            (r#"{"error":{"message":"s3cret-and-more"}}"#, "JSON-RPC error 0: ${LONG}"),
+            (r#"{"id":7,"result":"/v3/s3cret"}"#, "result \"/v3/${KEY}\" is not a hex quantity"),
+        ] {
+            assert_eq!(read_quantity(body.as_bytes(), 7, &secrets).unwrap_err().to_string(), words);
+        }
+        let cut = format!(r#"{{"error":{{"message":"{}s3cret"}}}}"#, "x".repeat(57));
+        assert!(!read_quantity(cut.as_bytes(), 7, &secrets).unwrap_err().to_string().contains("s3"));
+    }
+
+    /// The library's own name for a piece of JSON once made a text the answer that it held.
+    #[test]
+    fn an_answer_within_a_text_is_none() {
+        let inside = r#"{"$serde_json::private::RawValue":"{\"id\":7,\"result\":\"0x1\"}"}"#;
+        assert_eq!(read(inside).unwrap_err().to_string(), "answer bears another id than the question");
     }
 
     #[test]
