@@ -23,6 +23,16 @@ pub enum Step {
     Index(usize),
 }
 
+impl Step {
+    /// The key, if it goes into a mapping.
+    pub fn key(&self) -> Option<&str> {
+        match self {
+            Self::Key(key) => Some(key),
+            Self::Index(_) => None,
+        }
+    }
+}
+
 /// One thing that is wrong, and where.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Fault {
@@ -33,9 +43,11 @@ pub struct Fault {
 }
 
 impl Fault {
-    /// A fault at a dotted path of keys, such as `networks.ethereum.leader`.
+    /// A fault at a dotted path of keys, such as `networks.ethereum.leader`. A key that holds a dot becomes more than one
+    /// step.
     pub fn at(path: &str, problem: impl Into<String>) -> Self {
-        let path = path.split('.').filter(|key| !key.is_empty()).map(|key| Step::Key(key.to_owned())).collect();
+        let path =
+            if path.is_empty() { Vec::new() } else { path.split('.').map(|key| Step::Key(key.to_owned())).collect() };
         Self { path, problem: problem.into() }
     }
 

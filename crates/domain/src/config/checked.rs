@@ -4,6 +4,7 @@ mod aws;
 mod gate;
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::num::NonZeroU32;
 use std::time::Duration;
 
@@ -131,11 +132,15 @@ fn network(
         }
         (Some(blocks), None) => Some(blocks),
         // Rounded up: a node exactly max_lag behind is healthy, as one exactly max_lag_blocks behind is.
-        (None, Some(time)) => u64::try_from(time.0.as_millis().div_ceil(block_time.as_millis().max(1))).ok(),
+        (None, Some(time)) => {
+            let blocks = time.0.as_millis().div_ceil(block_time.as_millis().max(1));
+            Some(u64::try_from(blocks).unwrap_or(u64::MAX))
+        }
         (None, None) => Some(DEFAULT_MAX_LAG_BLOCKS),
     };
     if max_lag_blocks.is_some_and(|blocks| blocks > 1_000_000) {
-        check.fault(&key("max_lag_blocks"), "more than 1,000,000 blocks is no limit at all");
+        let written = if written.max_lag.is_some() { "max_lag" } else { "max_lag_blocks" };
+        check.fault(&key(written), "more than 1,000,000 blocks is no limit at all");
     }
     let streak = |check: &mut Check, name: &str, count: u32| {
         let count = NonZeroU32::new(count).filter(|count| count.get() <= 100);
@@ -203,10 +208,8 @@ fn proxy(check: &mut Check, written: &ProxyWritten) -> Option<Proxy> {
             crate::name::shown(&written.listen)
         )
     });
-    let listen: Option<std::net::SocketAddr> = check.take("proxy.listen", listen);
-    if listen.is_some_and(|listen| listen.port() == 0) {
-        check.fault("proxy.listen", "port 0 would be another port at each start; 1 to 65535 is expected");
-    }
+    let listen: Option<SocketAddr> = check.take("proxy.listen", listen);
+    check_address(check, "proxy.listen", listen);
     let times = &written.timeouts;
     let timeouts = Timeouts {
         connect: times.connect.0,
@@ -229,7 +232,7 @@ fn proxy(check: &mut Check, written: &ProxyWritten) -> Option<Proxy> {
     ] {
         check.between(&format!("proxy.timeouts.{name}"), value, Duration::from_millis(least_ms), hour);
     }
-    let tries = (timeouts.connect + timeouts.attempt) * 3;
+    let tries = timeouts.connect.saturating_add(timeouts.attempt).saturating_mul(3);
     if tries > timeouts.total {
         let [tries, total] = [tries, timeouts.total].map(crate::text::show_duration);
         check.fault(
@@ -252,6 +255,16 @@ fn proxy(check: &mut Check, written: &ProxyWritten) -> Option<Proxy> {
         endpoint_headers: written.endpoint_headers,
         access_log: written.access_log,
     })
+}
+
+/// What a proxy could not listen on.
+fn check_address(check: &mut Check, path: &str, address: Option<SocketAddr>) {
+    if address.is_some_and(|address| address.port() == 0) {
+        check.fault(path, "port 0 would be another port at each start; 1 to 65535 is expected");
+    }
+    if matches!(address, Some(SocketAddr::V6(address)) if address.scope_id() != 0) {
+        check.fault(path, "an address with a scope (%) means something on one machine only, and no proxy reads it");
+    }
 }
 
 fn rollout(check: &mut Check, written: &RolloutWritten) -> Option<Rollout> {
@@ -322,6 +335,48 @@ mod tests {
         let config = Config::read(&text).unwrap();
         assert_eq!(config.networks[&config.default_network].max_lag_blocks, 31);
         assert!(faults(&(text + "    max_lag_blocks: 3\n"))[0].contains("keep one of the two"));
+    }
+
+    /// The first was once let pass without its network, the second ended the program.
+    #[test]
+    fn times_beyond_all_range_are_faults() {
+        let lag = SMALL.replace("12s", "10ms") + "    max_lag: 9223372036854775807s\n";
+        assert_eq!(faults(&lag), ["7 networks.ethereum.max_lag: more than 1,000,000 blocks is no limit at all"]);
+        let connect = format!(
+            "{SMALL}proxy:\n  timeouts:\n    connect: 9223372036854775807s\n    attempt: 9223372036854775807s\n"
+        );
+        assert!(faults(&connect)[0].starts_with("9 proxy.timeouts.connect: "), "{:?}", faults(&connect));
+    }
+
+    /// nginx and HAProxy would refuse the file.
+    #[test]
+    fn an_address_with_a_scope_is_refused() {
+        let faults =
+            faults(&format!("{SMALL}proxy:\n  listen: '[fe80::1%3]:8080'\ngate:\n  listen: '[fe80::1%3]:9000'\n"));
+        let [proxy, gate] = faults.as_slice() else { panic!("{faults:?}") };
+        assert!(proxy.starts_with("8 proxy.listen: an address with a scope"), "{proxy}");
+        assert!(gate.starts_with("10 gate.listen: an address with a scope"), "{gate}");
+    }
+
+    /// It was once that of all networks, or of another one.
+    #[test]
+    fn the_line_of_a_name_with_dots_is_its_own() {
+        let one = |name: &str| SMALL.split_once('\n').unwrap().1.replace("ethereum", name);
+        let found = faults(&format!("networks:\n{}{}{}", one("a"), one("a.b"), one("''")));
+        let lines: Vec<_> = found.iter().map(|fault| fault.split(':').next().unwrap()).collect();
+        assert_eq!(lines, ["1 default_network", "7 networks.a.b", "12 networks."], "{found:?}");
+    }
+
+    #[test]
+    fn a_number_that_is_none_is_no_way_to_leave_a_key_out() {
+        let found = faults(&format!("{SMALL}    max_lag_blocks: .nan\n"));
+        assert_eq!(found, ["7 : a number is expected that is neither infinite nor none"]);
+    }
+
+    #[test]
+    fn a_fault_does_not_steer_the_terminal() {
+        let found = faults(&format!("{SMALL}\"\\e[2J\\n\": 1\n"));
+        assert!(found[0].starts_with("7 \\u{1b}[2J\\n: unknown key `\\u{1b}[2J\\n`"), "{found:?}");
     }
 
     #[test]

@@ -53,7 +53,7 @@ impl Config {
 
     /// Reads a configuration file's text.
     pub fn read(text: &str) -> Result<Self, BadConfig> {
-        let document = yaml::Document::parse(text).map_err(|fault| BadConfig(vec![fault]))?;
+        let document = yaml::Document::parse(text).map_err(|fault| BadConfig(vec![fault.printable()]))?;
         let place = |faults: crate::read::Faults| BadConfig::place(faults, &document);
         let written = crate::read::read(document.value.clone()).map_err(place)?;
         checked::check(written).map_err(place)
@@ -200,6 +200,13 @@ pub struct Placed {
     pub problem: String,
 }
 
+impl Placed {
+    fn printable(self) -> Self {
+        let [key, problem] = [self.key, self.problem].map(crate::name::printable);
+        Self { key, problem, ..self }
+    }
+}
+
 /// Everything that is wrong with a configuration, by line.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BadConfig(pub Vec<Placed>);
@@ -209,7 +216,9 @@ impl BadConfig {
         let mut placed: Vec<_> = faults
             .0
             .into_iter()
-            .map(|fault| Placed { line: document.line(&fault.path), key: fault.place(), problem: fault.problem })
+            .map(|fault| {
+                Placed { line: document.line(&fault.path), key: fault.place(), problem: fault.problem }.printable()
+            })
             .collect();
         placed.sort_by(|a, b| (a.line, &a.key, &a.problem).cmp(&(b.line, &b.key, &b.problem)));
         placed.dedup();

@@ -1,10 +1,14 @@
 //! YAML with line numbers, as a tree that [`crate::read`] can take.
 
-use saphyr::{LoadableYamlNode, MarkedYaml, Scalar, YamlData};
+use saphyr::{LoadableYamlNode, MarkedYaml, Scalar, ScanError, YamlData};
+use saphyr_parser::{Event, Parser};
 use serde_json::{Map, Value};
 
 use super::Placed;
 use crate::read::Step;
+
+/// Mappings and lists within each other; a configuration has seven.
+const MOST_DEPTH: usize = 32;
 
 /// A parsed file: the values, and where each stands.
 #[derive(Debug)]
@@ -20,11 +24,42 @@ struct Lines {
     inside: Vec<(Step, Lines)>,
 }
 
+impl Lines {
+    /// Where the path goes on from here, and how many of its steps that takes: a key that holds dots takes several.
+    fn next(&self, path: &[Step]) -> Option<(&Self, usize)> {
+        let takes = |known: &Step| match (known, path) {
+            (_, []) => None,
+            (known, [first, ..]) if known == first => Some(1),
+            (Step::Key(known), _) => {
+                let keys: Option<Vec<&str>> = path.iter().take(1 + known.matches('.').count()).map(Step::key).collect();
+                keys.filter(|keys| keys.join(".") == *known).map(|keys| keys.len())
+            }
+            (Step::Index(_), _) => None,
+        };
+        let next = self.inside.iter().filter_map(|(known, next)| Some((next, takes(known)?)));
+        next.max_by_key(|(_, count)| *count)
+    }
+}
+
 impl Document {
     pub(super) fn parse(text: &str) -> Result<Self, Placed> {
         let fault = |line, problem: String| Placed { line, key: String::new(), problem };
-        let documents = MarkedYaml::load_from_str(text)
-            .map_err(|error| fault(error.marker().line(), format!("this is not YAML: {}", error.info())))?;
+        let wrong = |error: ScanError| fault(error.marker().line(), format!("this is not YAML: {}", error.info()));
+        // What is loaded is walked by functions that call themselves, so it is looked at before.
+        let mut depth = 0_usize;
+        for event in Parser::new_from_str(text) {
+            let (event, span) = event.map_err(wrong)?;
+            match event {
+                Event::MappingStart(..) | Event::SequenceStart(..) => depth += 1,
+                Event::MappingEnd | Event::SequenceEnd => depth = depth.saturating_sub(1),
+                _ => {}
+            }
+            if depth > MOST_DEPTH {
+                let problem = format!("more than {MOST_DEPTH} mappings and lists stand within each other");
+                return Err(fault(span.start.line(), problem));
+            }
+        }
+        let documents = MarkedYaml::load_from_str(text).map_err(wrong)?;
         match documents.as_slice() {
             [] => Ok(Self { value: Value::Object(Map::new()), lines: Lines { line: 1, inside: Vec::new() } }),
             [document] => {
@@ -39,12 +74,9 @@ impl Document {
 
     /// The line of the place, or of the nearest place above it that is in the file.
     pub(super) fn line(&self, path: &[Step]) -> usize {
-        let mut here = &self.lines;
-        for step in path {
-            match here.inside.iter().find(|(known, _)| known == step) {
-                Some((_, next)) => here = next,
-                None => break,
-            }
+        let (mut here, mut rest) = (&self.lines, path);
+        while let Some((next, count)) = here.next(rest) {
+            (here, rest) = (next, &rest[count..]);
         }
         here.line.max(1)
     }
@@ -59,6 +91,10 @@ fn convert(node: &MarkedYaml<'_>, line: usize) -> Result<(Value, Lines), Placed>
             Scalar::Null => Value::Null,
             Scalar::Boolean(value) => Value::from(*value),
             Scalar::Integer(value) => Value::from(*value),
+            // JSON has no such number, and nothing would come of it.
+            Scalar::FloatingPoint(value) if !value.is_finite() => {
+                return Err(fault(node.span.start.line(), "a number is expected that is neither infinite nor none"));
+            }
             Scalar::FloatingPoint(value) => Value::from(value.into_inner()),
             Scalar::String(value) => Value::from(value.as_ref()),
         },
@@ -132,6 +168,12 @@ mod tests {
     fn deep_nesting_and_aliases_do_not_break_it() {
         let deep = "[".repeat(100_000);
         assert!(Document::parse(&deep).is_err());
+        // A file of these once ended the program.
+        for deep in ["- ".repeat(100_000), "? ".repeat(100_000), format!("{}x{}", "[".repeat(33), "]".repeat(33))] {
+            let fault = Document::parse(&deep).unwrap_err();
+            assert_eq!(fault.problem, "more than 32 mappings and lists stand within each other");
+        }
+        assert!(Document::parse(&format!("{}x{}", "[".repeat(32), "]".repeat(32))).is_ok());
         let laughs = "a: &a [x, x, x, x, x, x, x, x]\nb: &b [*a, *a, *a, *a, *a, *a, *a]\nc: [*b, *b, *b, *b]\n";
         let _ = Document::parse(laughs);
     }

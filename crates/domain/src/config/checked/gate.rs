@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::num::NonZeroU32;
 
-use super::Check;
+use super::{Check, check_address};
 use crate::config::gate::{Gate, GateAddress, LimitStore, Shield, WhenAway};
 use crate::config::redis::RedisUrl;
 use crate::config::written::gate::{GateWritten, PricesWritten, TierWritten};
@@ -104,9 +104,7 @@ pub(super) fn gate(
 fn address(check: &mut Check, path: &str, text: &str, expected: &str) -> Option<SocketAddr> {
     let parsed = text.parse().map_err(|_| format!("{:?} is not {expected}", shown(text)));
     let address: SocketAddr = check.take(path, parsed)?;
-    if address.port() == 0 {
-        check.fault(path, "port 0 would be another port at each start; 1 to 65535 is expected");
-    }
+    check_address(check, path, Some(address));
     Some(address)
 }
 
