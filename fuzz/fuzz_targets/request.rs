@@ -5,5 +5,7 @@ use libfuzzer_sys::fuzz_target;
 
 #[path = "../../crates/domain/tests/gate/request.rs"]
 mod request;
+#[path = "../../crates/domain/tests/tree/mod.rs"]
+mod tree;
 
 fuzz_target!(|body: &[u8]| request::check(body));

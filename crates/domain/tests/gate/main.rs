@@ -1,27 +1,17 @@
 //! The gate's reading of bodies against a second one: on the bodies that are kept for the fuzzer, and on random ones.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking, in its helpers too")]
 
+#[path = "../kept/mod.rs"]
+mod kept;
 mod key;
 mod request;
+#[path = "../tree/mod.rs"]
+mod tree;
 
-use std::path::Path;
-
+use kept::check_kept;
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::select;
-
-/// Checks what is kept for a fuzz target.
-fn check_kept(target: &str, least: usize, check: impl Fn(&[u8]) + std::panic::RefUnwindSafe) {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fuzz/corpus").join(target);
-    let mut count = 0;
-    for file in std::fs::read_dir(&folder).unwrap() {
-        let path = file.unwrap().path();
-        let checked = std::panic::catch_unwind(|| check(&std::fs::read(&path).unwrap()));
-        assert!(checked.is_ok(), "{}", path.display());
-        count += 1;
-    }
-    assert!(count >= least, "{count} in {}", folder.display());
-}
 
 #[test]
 fn kept_bodies_are_read_as_expected() {

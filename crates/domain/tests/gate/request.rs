@@ -2,14 +2,15 @@
 //! `request` and the tests beside this file call it.
 
 use std::borrow::Cow;
-use std::fmt;
 
 use nodeweir_domain::gate::refusal::Refusal;
 use nodeweir_domain::gate::request::{Call, Ids, Limits, MOST_MEMBERS, Malformed, ids, read};
 use serde::Deserialize;
-use serde::de::{Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde::de::IgnoredAny;
 use serde_json::Value;
 use serde_json::value::RawValue;
+
+use crate::tree::Tree;
 
 /// Panics if the gate and the second reading differ, or if an answer is not what was asked for.
 pub(crate) fn check(body: &[u8]) {
@@ -27,79 +28,6 @@ pub(crate) fn check(body: &[u8]) {
             let expected = expect(&tree, &limits);
             let found = call.as_ref().map(plain).map_err(kind);
             assert_eq!(found, expected);
-        }
-    }
-}
-
-/// A JSON value with all keys of its objects, also those that are there twice.
-enum Tree {
-    List(Vec<Tree>),
-    Object(Vec<(String, Tree)>),
-    Scalar(Value),
-}
-
-impl<'de> Deserialize<'de> for Tree {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(TreeVisitor)
-    }
-}
-
-struct TreeVisitor;
-
-impl<'de> Visitor<'de> for TreeVisitor {
-    type Value = Tree;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("JSON")
-    }
-
-    fn visit_unit<E>(self) -> Result<Tree, E> {
-        Ok(Tree::Scalar(Value::Null))
-    }
-
-    fn visit_bool<E>(self, value: bool) -> Result<Tree, E> {
-        Ok(Tree::Scalar(value.into()))
-    }
-
-    fn visit_i64<E>(self, value: i64) -> Result<Tree, E> {
-        Ok(Tree::Scalar(value.into()))
-    }
-
-    fn visit_u64<E>(self, value: u64) -> Result<Tree, E> {
-        Ok(Tree::Scalar(value.into()))
-    }
-
-    fn visit_f64<E>(self, value: f64) -> Result<Tree, E> {
-        Ok(Tree::Scalar(value.into()))
-    }
-
-    fn visit_str<E>(self, value: &str) -> Result<Tree, E> {
-        Ok(Tree::Scalar(value.into()))
-    }
-
-    fn visit_seq<S: SeqAccess<'de>>(self, mut seq: S) -> Result<Tree, S::Error> {
-        let mut list = Vec::new();
-        while let Some(element) = seq.next_element()? {
-            list.push(element);
-        }
-        Ok(Tree::List(list))
-    }
-
-    fn visit_map<M: MapAccess<'de>>(self, mut map: M) -> Result<Tree, M::Error> {
-        let mut pairs = Vec::new();
-        while let Some(pair) = map.next_entry()? {
-            pairs.push(pair);
-        }
-        Ok(Tree::Object(pairs))
-    }
-}
-
-impl Tree {
-    fn depth(&self) -> usize {
-        match self {
-            Self::Scalar(_) => 0,
-            Self::List(list) => 1 + list.iter().map(Self::depth).max().unwrap_or(0),
-            Self::Object(pairs) => 1 + pairs.iter().map(|(_, value)| value.depth()).max().unwrap_or(0),
         }
     }
 }
