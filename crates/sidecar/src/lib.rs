@@ -94,7 +94,7 @@ pub struct Settings {
     pub value: fn(&SecretName) -> Option<String>,
 }
 
-/// Runs the gate until `stop` turns true; then finishes what has begun, counts the last lines of the log, and gives
+/// Runs the gate until `stop` turns true; then counts the last lines of the log, finishes what has begun, and gives
 /// leases back. Errs if it cannot listen.
 pub async fn run<S>(settings: Settings, store: S, mut stop: watch::Receiver<bool>) -> Result<()>
 where
@@ -135,12 +135,17 @@ where
     let sweeping = tokio::spawn(sweep(Arc::clone(&gate)));
     let writing_off = tokio::spawn(write_off(Arc::clone(&gate)));
     let counting = tokio::spawn(count(usage, store, Arc::clone(&gate), stop.clone()));
-    server::serve(listener, Arc::clone(&gate), stop.clone()).await;
-    stopped(&mut stop).await;
-    // Refunds are in the last lines, so leases go back after them.
-    if counting.await.is_err() {
-        warn!("counting usage ended abnormally");
-    }
+    let (close, closing) = watch::channel(false);
+    let counted = async {
+        stopped(&mut stop).await;
+        // Refunds are in the last lines, so leases go back after them. A successor does not listen before this one has
+        // ended, so whoever asks until then is answered; what that comes to, the successor counts.
+        if counting.await.is_err() {
+            warn!("counting usage ended abnormally");
+        }
+        let _ = close.send(true);
+    };
+    tokio::join!(server::serve(listener, Arc::clone(&gate), closing), counted);
     // What it has begun ends in order, so that its answer is not lost.
     let _ = end.send(true);
     if settling.await.is_err() {

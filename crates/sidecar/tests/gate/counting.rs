@@ -2,6 +2,7 @@
 
 use std::fs::{self, File};
 use std::io::Write as _;
+use std::time::Duration;
 
 use jiff::{Timestamp, ToSpan as _};
 use nodeweir_domain::gate::restrict::Restrictions;
@@ -99,6 +100,24 @@ async fn what_no_node_answered_is_given_back_and_a_stop_returns_the_rest() {
     let account = store.inner_account("shop").await;
     assert_eq!((account.spent, account.leased(), account.written_off), (35, 0, 0), "{account:?}");
     assert_eq!(i128::from(account.granted), 35 + account.left());
+}
+
+/// Once it listened no more from the moment it was told to stop, and nobody could pass for the second and a half in which
+/// its successor had to wait for it.
+#[tokio::test]
+async fn a_gate_that_stops_lets_pass_until_it_has_counted_the_last_lines() {
+    let rig = Rig::start("").await;
+    let key = rig.key("shop", "business", 1, Restrictions::default()).await;
+    assert_eq!(rig.gate(&key, &call("eth_getLogs")).await.status, 204);
+    rig.store.is_slow(Duration::from_secs(3600));
+    append(&rig, &line("shop", "eth_getLogs:1:5", 5, 200));
+    rig.tell_to_stop();
+    until("it stops", async || rig.admin("/readyz").await.filter(|said| said.status == 503)).await;
+    assert_eq!(rig.gate(&key, &call("eth_getLogs")).await.status, 204, "the lines are not counted yet");
+    rig.store.is_slow(Duration::ZERO);
+    let store = rig.stop().await;
+    let account = store.inner_account("shop").await;
+    assert_eq!((account.spent, account.leased(), account.written_off), (10, 0, 0), "{account:?}");
 }
 
 #[tokio::test]

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use nodeweir_domain::gate::account::{Account, Period};
@@ -38,7 +38,7 @@ impl Faulty {
         self.orders.fails.store(fails, Ordering::SeqCst);
     }
 
-    /// From here on every call takes so long.
+    /// From here on every call takes so long, and so do those on their way.
     pub(crate) fn is_slow(&self, by: Duration) {
         self.orders.slow_ms.store(u64::try_from(by.as_millis()).unwrap(), Ordering::SeqCst);
     }
@@ -49,9 +49,9 @@ impl Faulty {
     }
 
     async fn pass(&self) -> Result<(), StoreError> {
-        let slow = self.orders.slow_ms.load(Ordering::SeqCst);
-        if slow > 0 {
-            tokio::time::sleep(Duration::from_millis(slow)).await;
+        let begun = Instant::now();
+        while begun.elapsed() < Duration::from_millis(self.orders.slow_ms.load(Ordering::SeqCst)) {
+            tokio::time::sleep(Duration::from_millis(5)).await;
         }
         if self.orders.fails.load(Ordering::SeqCst) {
             return Err(StoreError::Unavailable { place: "of this test".to_owned(), why: "told to fail".to_owned() });

@@ -174,9 +174,14 @@ impl Rig {
         self.folder.path().join("usage/requests.log")
     }
 
+    /// Tells it to stop.
+    pub(crate) fn tell_to_stop(&self) {
+        self.stop.send(true).unwrap();
+    }
+
     /// Stops it in order.
     pub(crate) async fn stop(mut self) -> Faulty {
-        self.stop.send(true).unwrap();
+        self.tell_to_stop();
         self.running.take().unwrap().await.unwrap().unwrap();
         self.store.clone()
     }
