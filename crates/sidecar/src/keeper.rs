@@ -43,6 +43,10 @@ const LIVED: Duration = Duration::from_secs(10);
 const LOOK: Duration = Duration::from_secs(1);
 const ANSWER: Duration = Duration::from_secs(5);
 
+/// Looks in a row without an answer, half a minute with what each may take, by which one that did answer before is known
+/// to hang.
+const SILENT: u32 = 6;
+
 /// Lines that are kept of what it said.
 const WORDS: usize = 4;
 
@@ -126,6 +130,8 @@ struct Kept {
     job: Job,
     child: Child,
     since: Instant,
+    /// Looks in a row without an answer; none are counted before its first, because one that waits for its store may do so.
+    silent: Option<u32>,
     /// Whole once the task has ended, which ends with the process.
     words: Words,
     shower: JoinHandle<()>,
@@ -142,7 +148,7 @@ impl Kept {
                 .context("the gate cannot start")?;
         }
         let (child, words, shower) = spawn(&job)?;
-        Ok(Self { job, child, since: Instant::now(), words, shower, condition })
+        Ok(Self { job, child, since: Instant::now(), silent: None, words, shower, condition })
     }
 
     /// Waits until it stands, or for so long that it may come later. Errs if it ends instead, with what it said.
@@ -152,9 +158,12 @@ impl Kept {
                 let ended = ended.context("cannot wait for the gate")?;
                 bail!("the gate cannot start ({ended}){}", self.last_words().await);
             }
-            stands = timeout(STAND, stands(self.job.config.gate.admin)) => if stands.is_err() {
-                warn!("the gate does not stand yet; requests are refused until it does");
-                self.tell(Some("the gate does not stand yet; see its log".to_owned()));
+            stands = timeout(STAND, stands(self.job.config.gate.admin)) => match stands {
+                Ok(()) => self.silent = Some(0),
+                Err(_) => {
+                    warn!("the gate does not stand yet; requests are refused until it does");
+                    self.tell(Some("the gate does not stand yet; see its log".to_owned()));
+                }
             },
         }
         Ok(())
@@ -168,6 +177,11 @@ impl Kept {
                 ended = self.child.wait() => ended,
                 is_ready = look(self.job.config.gate.admin) => {
                     self.judge(is_ready, row);
+                    if self.hangs(is_ready) {
+                        warn!("the gate does not answer any more; it is killed, and what it held is written off");
+                        // It may end by itself at this moment.
+                        let _ = self.child.start_kill();
+                    }
                     continue;
                 }
                 () = stopped(&mut stop) => return self.stop().await,
@@ -184,6 +198,7 @@ impl Kept {
                 match spawn(&self.job) {
                     Ok((child, words, shower)) => {
                         (self.child, self.words, self.shower, self.since) = (child, words, shower, Instant::now());
+                        self.silent = None;
                         break;
                     }
                     Err(error) => {
@@ -206,6 +221,12 @@ impl Kept {
             // One that ends again and again may be ready in between.
             self.tell(None);
         }
+    }
+
+    /// Counts whether it answered, and says whether it hangs.
+    fn hangs(&mut self, is_ready: bool) -> bool {
+        self.silent = if is_ready { Some(0) } else { self.silent.map(|looks| looks + 1) };
+        self.silent >= Some(SILENT)
     }
 
     fn tell(&self, fault: Option<String>) {

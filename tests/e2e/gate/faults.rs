@@ -61,6 +61,25 @@ async fn a_killed_up_leaves_the_gate_standing_and_the_next_takes_its_place() {
     gated.until_spent("shop", 2).await;
 }
 
+/// Once it was only told of, and nobody could pass until somebody killed it.
+#[tokio::test]
+async fn a_gate_that_hangs_is_replaced() {
+    let gated = Gated::start("").await;
+    gated.project("shop", "free").await;
+    let key = gated.key("shop", "web", &[]).await;
+    assert!(gated.call(&key, "eth_chainId").await.result().is_some());
+    let hung = gated.pid().unwrap();
+    send(hung, Signal::STOP);
+    let refused = gated.call(&key, "eth_chainId").await;
+    assert_eq!((refused.status, refused.header("retry-after")), (503, Some("1")), "{refused:?}");
+    assert_eq!(refused.json()["error"]["data"]["code"], "GATE_UNAVAILABLE");
+    until("another gate stands", async || gated.pid().filter(|pid| *pid != hung)).await;
+    let body = crate::client::request("eth_chainId");
+    until("it answers", async || gated.try_post(&key.path(), &[], &body).await.ok()?.result()).await;
+    assert!(!gated.rig.proxy.all().contains(&hung), "the one that hung has ended");
+    assert!(gated.rig.said().contains("the gate does not answer any more"), "{}", gated.rig.said());
+}
+
 #[tokio::test]
 async fn a_locked_store_keeps_nobody_out_who_was_in() {
     steadily(async || {
