@@ -56,7 +56,7 @@ install_missing() {
 # need_packages [test]
 need_packages() {
   local commands=(gcc:gcc make:make pkg-config:pkg-config curl:curl flock:util-linux ps:procps git:git)
-  if [[ ${1:-} == test ]]; then commands+=(npm:nodejs npm:npm python3:python3); fi
+  if [[ ${1:-} == test ]]; then commands+=(npm:nodejs npm:npm python3:python3 ip:iproute2); fi
   if is_debian_like; then
     install_missing "${commands[@]}" libc6-dev ca-certificates
     # Clocks that are apart.
@@ -70,7 +70,7 @@ need_packages() {
   say "  Rust >= $(rust_version) (https://rustup.rs), a C compiler, make, pkg-config, curl, git"
   say "  nginx >= $min_nginx with the Lua module (ngx_http_lua_module)"
   say "  HAProxy >= $min_haproxy"
-  if [[ ${1:-} == test ]]; then say "  for the tests: Node.js with npm, Python 3 with venv, libfaketime"; fi
+  if [[ ${1:-} == test ]]; then say "  for the tests: Node.js with npm, Python 3 with venv, libfaketime, ip (iproute2)"; fi
   die 2 "not found: ${missing[*]:-a recent enough nginx with Lua, or HAProxy}"
 }
 

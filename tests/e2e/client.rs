@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::io;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -53,9 +54,21 @@ pub(crate) struct Connection(BufReader<TcpStream>);
 
 impl Connection {
     pub(crate) async fn open(port: u16) -> io::Result<Self> {
-        let stream = TcpStream::connect(("127.0.0.1", port)).await?;
+        Self::open_at((Ipv4Addr::LOCALHOST, port).into()).await
+    }
+
+    /// The same on whatever machine.
+    pub(crate) async fn open_at(address: SocketAddr) -> io::Result<Self> {
+        let stream = TcpStream::connect(address).await?;
         stream.set_nodelay(true)?;
         Ok(Self(BufReader::new(stream)))
+    }
+
+    /// Whether the other side has not ended it, as far as this one has heard.
+    #[allow(dead_code, reason = "not every suite keeps connections for long")]
+    pub(crate) fn is_open(&self) -> bool {
+        let mut byte = [0];
+        matches!(self.0.get_ref().try_read(&mut byte), Err(error) if error.kind() == io::ErrorKind::WouldBlock)
     }
 
     /// Calls a method without parameters on a connection of its own.

@@ -1,13 +1,15 @@
 //! Real Ethereum nodes: `anvil`, each an island that mines when it is told to, or for each transaction.
 
 use std::fs::{self, File};
+use std::io;
+use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use rustix::process::Signal;
 use tempfile::TempDir;
 
-use crate::client::Connection;
+use crate::client::{Answer, Connection, request};
 use crate::process::{Owned, free_port, until};
 
 /// Names the program, where it is not the one that `scripts/test` installs.
@@ -42,6 +44,8 @@ enum Mining {
 /// One node.
 pub(crate) struct Anvil {
     pub(crate) port: u16,
+    /// Where it listens, and by which address it goes.
+    host: Ipv4Addr,
     chain: u64,
     mining: Mining,
     child: Owned,
@@ -56,25 +60,31 @@ impl Anvil {
     }
 
     pub(crate) async fn start_at(chain: u64, head: u64) -> Self {
-        Self::launch_at(chain, head, Mining::WhenTold).await
+        Self::launch_at(Ipv4Addr::LOCALHOST, chain, head, Mining::WhenTold).await
+    }
+
+    /// A node that listens at an address that this machine has besides its own.
+    #[allow(dead_code, reason = "most suites have all on one machine")]
+    pub(crate) async fn start_on(host: Ipv4Addr) -> Self {
+        Self::launch_at(host, CHAIN, HEAD, Mining::WhenTold).await
     }
 
     /// A node that mines each transaction when it comes.
     pub(crate) async fn start_mining() -> Self {
-        Self::launch_at(CHAIN, HEAD, Mining::EachTransaction).await
+        Self::launch_at(Ipv4Addr::LOCALHOST, CHAIN, HEAD, Mining::EachTransaction).await
     }
 
-    async fn launch_at(chain: u64, head: u64, mining: Mining) -> Self {
+    async fn launch_at(host: Ipv4Addr, chain: u64, head: u64, mining: Mining) -> Self {
         let place = tempfile::tempdir().unwrap();
         let port = free_port();
-        let child = launch(port, chain, head, mining, place.path());
-        let node = Self { port, chain, mining, child, place };
+        let child = launch((host, port), chain, head, mining, place.path());
+        let node = Self { port, host, chain, mining, child, place };
         node.until_it_answers().await;
         node
     }
 
     pub(crate) fn url(&self) -> String {
-        format!("http://127.0.0.1:{}", self.port)
+        format!("http://{}:{}", self.host, self.port)
     }
 
     /// As `kill -9` does: connections break, new ones are refused.
@@ -94,20 +104,20 @@ impl Anvil {
 
     /// Starts it again at the same address and its usual head.
     pub(crate) async fn revive(&mut self) {
-        self.child = launch(self.port, self.chain, HEAD, self.mining, self.place.path());
+        self.child = launch((self.host, self.port), self.chain, HEAD, self.mining, self.place.path());
         self.until_it_answers().await;
     }
 
     pub(crate) async fn mine(&self, blocks: u64) {
         let before = self.head().await;
         let call = format!(r#"{{"jsonrpc":"2.0","id":1,"method":"anvil_mine","params":["{blocks:#x}"]}}"#);
-        let answer = Connection::open(self.port).await.unwrap().post("/", &call).await.unwrap();
+        let answer = self.post(&call).await.unwrap();
         assert_eq!(answer.json()["result"], serde_json::Value::Null, "{}", answer.body);
         assert_eq!(self.head().await, before + blocks);
     }
 
     pub(crate) async fn head(&self) -> u64 {
-        let answer = Connection::call(self.port, "/", "eth_blockNumber").await.unwrap();
+        let answer = self.post(&request("eth_blockNumber")).await.unwrap();
         let head = answer.result().expect("a result");
         u64::from_str_radix(head.trim_start_matches("0x"), 16).unwrap()
     }
@@ -119,15 +129,19 @@ impl Anvil {
     }
 
     async fn until_it_answers(&self) {
-        until("anvil answers", async || Connection::call(self.port, "/", "eth_chainId").await.ok()).await;
+        until("anvil answers", async || self.post(&request("eth_chainId")).await.ok()).await;
+    }
+
+    async fn post(&self, body: &str) -> io::Result<Answer> {
+        Connection::open_at((self.host, self.port).into()).await?.post("/", body).await
     }
 }
 
-fn launch(port: u16, chain: u64, head: u64, mining: Mining, place: &Path) -> Owned {
+fn launch((host, port): (Ipv4Addr, u16), chain: u64, head: u64, mining: Mining, place: &Path) -> Owned {
     let said = File::options().create(true).append(true).open(place.join("said")).unwrap();
     let child = Command::new(program())
         .args(matches!(mining, Mining::WhenTold).then_some("--no-mining"))
-        .args(["--accounts", "1", "--host", "127.0.0.1"])
+        .args(["--accounts", "1", "--host", &host.to_string()])
         .args(["--port", &port.to_string(), "--chain-id", &chain.to_string(), "--number", &head.to_string()])
         .current_dir(place)
         .stdin(Stdio::null())

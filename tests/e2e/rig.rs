@@ -49,9 +49,9 @@ impl Done {
 
 /// Few tests wait until one of these has run out, so they are long enough for a machine that is slow or stands still for
 /// a while.
-const TIMES: &str = "{connect: 2s, attempt: 5s, total: 21s, keepalive_min: 10s, shutdown: 20s}";
+pub(crate) const TIMES: &str = "{connect: 2s, attempt: 5s, total: 21s, keepalive_min: 10s, shutdown: 20s}";
 /// How long a node may take for a probe, for the same reason.
-const PROBE: &str = "timeout: 12s";
+pub(crate) const PROBE: &str = "timeout: 12s";
 /// For tests that do wait: what to change, and into what.
 pub(crate) const BRIEF: [(&str, &str); 2] =
     [("connect: 2s, attempt: 5s, total: 21s", "connect: 500ms, attempt: 1500ms, total: 6s"), (PROBE, "timeout: 2s")];
