@@ -22,7 +22,7 @@ use std::thread;
 
 use play::Play;
 
-const USUAL: u64 = 200;
+const USUAL: u64 = 100;
 
 fn number(name: &str) -> Option<u64> {
     let text = std::env::var(name).ok()?;
