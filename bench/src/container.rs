@@ -22,6 +22,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::sleep;
 
+use crate::machine::{children, resident_mib, share_mib};
 use crate::nodes::{Counts, Nodes};
 use crate::sample::{NETWORKS, median, ms, network};
 
@@ -199,7 +200,7 @@ impl Bench {
             let mut sum = 0.0;
             write!(table, "  {name:<14}")?;
             for (process, pid) in processes {
-                let (resident, share) = memory(pid)?;
+                let (resident, share) = (resident_mib(pid)?, share_mib(pid)?);
                 write!(table, " {process} {resident:.1} ({share:.1}),")?;
                 sum += share;
             }
@@ -209,21 +210,6 @@ impl Bench {
         }
         Ok(table)
     }
-}
-
-/// What is resident of a process, and its share of that (PSS), in MiB.
-fn memory(pid: u32) -> anyhow::Result<(f64, f64)> {
-    let text = fs::read_to_string(format!("/proc/{pid}/smaps_rollup"))?;
-    let kib = |name: &str| -> anyhow::Result<f64> {
-        let line = text.lines().find_map(|line| line.strip_prefix(name)).context("the kernel does not say")?;
-        Ok(line.split_whitespace().next().context("a number is expected")?.parse()?)
-    };
-    Ok((kib("Rss:")? / 1024.0, kib("Pss:")? / 1024.0))
-}
-
-fn children(pid: u32) -> anyhow::Result<Vec<u32>> {
-    let text = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children"))?;
-    Ok(text.split_whitespace().map(str::parse).collect::<Result<_, _>>()?)
 }
 
 struct Container {

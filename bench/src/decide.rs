@@ -40,7 +40,8 @@ fn items(count: usize) -> Vec<Item> {
     (0..count).map(|index| item(index, &attributes(index / 20 * 21 + index % 20))).collect()
 }
 
-fn judged(
+/// What is known of everybody after a probe that everybody answered.
+pub(crate) fn judged(
     config: &Config,
     listed: &Listed,
     before: &BTreeMap<NetworkId, Health>,

@@ -7,7 +7,8 @@ use anyhow::Context as _;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 
-/// The first argument of a process that is to be nodes; then how many answer, and how many never do.
+/// The first argument of a process that is to be nodes; then how many answer, how many never do, and the first one's port,
+/// or 0 for any.
 const WORD: &str = "be-nodes";
 
 /// How many answer, and how many accept and stay silent.
@@ -17,18 +18,20 @@ pub(crate) struct Counts {
     pub(crate) silent: usize,
 }
 
-/// Whether this process was started by [`Nodes::start`].
-pub(crate) fn asked_to_be_nodes() -> Option<Counts> {
+/// Whether this process was started by [`Nodes::start_at`]: how many, and the first one's port.
+pub(crate) fn asked_to_be_nodes() -> Option<(Counts, u16)> {
     let mut words = std::env::args().skip(1);
     let is_asked = words.next().as_deref() == Some(WORD);
     let mut count = || words.next()?.parse().ok();
-    Some(Counts { answering: count()?, silent: count()? }).filter(|_| is_asked)
+    let counts = Counts { answering: count()?, silent: count()? };
+    Some((counts, words.next()?.parse().ok()?)).filter(|_| is_asked)
 }
 
 /// Serves until the process that started this one is gone.
-pub(crate) async fn serve(Counts { answering, silent }: Counts) -> anyhow::Result<()> {
+pub(crate) async fn serve(Counts { answering, silent }: Counts, first: u16) -> anyhow::Result<()> {
     for index in 0..answering + silent {
-        let listener = TcpListener::bind("127.0.0.1:0").await?;
+        let port = if index == 0 { first } else { 0 };
+        let listener = TcpListener::bind(("127.0.0.1", port)).await?;
         println!("{}", listener.local_addr()?.port());
         tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
@@ -78,8 +81,14 @@ pub(crate) struct Nodes {
 
 impl Nodes {
     pub(crate) fn start(counts: Counts) -> anyhow::Result<Self> {
+        Self::start_at(counts, None)
+    }
+
+    /// The same; the first of them at this port, if one is given.
+    pub(crate) fn start_at(counts: Counts, port: Option<u16>) -> anyhow::Result<Self> {
         let mut command = Command::new(std::env::current_exe()?);
         command.args([WORD, &counts.answering.to_string(), &counts.silent.to_string()]);
+        command.arg(port.unwrap_or(0).to_string());
         let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
         let input = child.stdin.take();
         let lines = BufReader::new(child.stdout.take().context("its output is piped")?).lines();
@@ -88,6 +97,13 @@ impl Nodes {
             .map(|line| Ok(line?.parse()?))
             .collect::<anyhow::Result<_>>()?;
         Ok(Self { ports, child, input })
+    }
+
+    /// As `kill -9` does: connections break, new ones are refused.
+    pub(crate) fn kill(&mut self) -> anyhow::Result<()> {
+        self.child.kill()?;
+        self.child.wait()?;
+        Ok(())
     }
 }
 

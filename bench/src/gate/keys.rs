@@ -12,9 +12,9 @@ use tokio::runtime::Builder;
 use tokio::task::JoinSet;
 
 use super::child::{CONFIG, Gate, Kind, SOCKET, STORE, Threads};
-use super::http::free_port;
-use super::machine::{counted, resident_mib};
 use super::setting::{self, NETWORK, Ports, calm, key, project, secret, us};
+use crate::lanes::free_port;
+use crate::machine::{counted, resident_mib};
 
 const KEYS: usize = 1_000_000;
 const HOT: usize = 100_000;

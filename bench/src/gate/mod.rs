@@ -1,13 +1,13 @@
 //! How fast the gate is: the decision itself, the way through nginx, and many keys.
 
-mod child;
+pub(crate) mod child;
 mod decide;
+#[cfg(feature = "aws")]
 mod fleet;
 mod http;
 mod keys;
 mod lease;
-mod machine;
-mod setting;
+pub(crate) mod setting;
 
 use anyhow::bail;
 
@@ -26,6 +26,7 @@ pub(crate) fn measure(part: Option<&str>) -> anyhow::Result<()> {
         ("floods", http::measure_floods),
         ("limits", http::measure_limits),
         ("keys", keys::measure),
+        #[cfg(feature = "aws")]
         ("fleet", fleet::measure),
     ];
     if let Some(part) = part

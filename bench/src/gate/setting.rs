@@ -6,13 +6,13 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use jiff::Timestamp;
-use nodeweir_domain::config::Config;
+use nodeweir_domain::config::{Config, ProxyKind};
 use nodeweir_domain::gate::key::{Key, Secret};
 use nodeweir_domain::gate::project::{MOST_CREDITS, MOST_RATE, Project};
 use nodeweir_domain::gate::restrict::Restrictions;
 use nodeweir_store::sqlite::SqliteStore;
 use nodeweir_store::{GateStore as _, Written};
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 pub(crate) const NETWORK: &str = "ethereum";
 
@@ -25,13 +25,32 @@ pub(crate) struct Ports {
     pub(crate) redis: Option<u16>,
 }
 
-/// A configuration as text. No limit of it stands in the way: what is measured always passes.
+/// The network of this number. The first is the default one.
+pub(crate) fn network(index: usize) -> String {
+    if index == 0 { NETWORK.to_owned() } else { format!("network-{index}") }
+}
+
+/// A configuration with one network, for nginx. No limit of it stands in the way: what is measured always passes.
 pub(crate) fn config(is_gated: bool, ports: Ports) -> String {
+    config_of(ProxyKind::Nginx, is_gated, ports, 1, 1)
+}
+
+/// The same for either proxy and so many networks, whose leaders are at `node`.
+pub(crate) fn config_of(kind: ProxyKind, is_gated: bool, ports: Ports, networks: usize, node: u16) -> String {
     let most = u64::from(MOST_RATE);
+    let network = |index| {
+        let leader = json!({"url": format!("http://127.2.0.{}:{node}", index + 1)});
+        (self::network(index), json!({"chain_id": 1, "block_time": "12s", "leader": leader}))
+    };
     json!({
         "default_network": NETWORK,
-        "networks": {NETWORK: {"chain_id": 1, "block_time": "12s", "leader": {"url": "http://127.0.0.1:1"}}},
-        "proxy": {"listen": format!("127.0.0.1:{}", ports.proxy), "access_log": false},
+        "networks": (0..networks).map(network).collect::<Map<_, _>>(),
+        "proxy": {
+            "kind": kind.as_str(),
+            "listen": format!("127.0.0.1:{}", ports.proxy),
+            "access_log": false,
+            "timeouts": {"shutdown": "1s"},
+        },
         "gate": {
             "enabled": is_gated,
             "limits": {"store": ports.redis.map_or("local".to_owned(), |port| format!("redis://127.0.0.1:{port}"))},

@@ -10,12 +10,13 @@ use nodeweir_store::sqlite::SqliteStore;
 use nodeweir_store::{GateStore as _, Written};
 use tokio::runtime::Builder;
 
-use super::lanes::{Lane, Lanes};
-use super::paced::{Latency, Load, post};
-use super::{Round, calm_rounds, most_of_others};
+use super::PACE;
 use crate::gate::child::{Kind, STORE, Threads};
-use crate::gate::machine::resident_mib;
 use crate::gate::setting::{self, calm};
+use crate::lanes::paced::{Latency, Load, post};
+use crate::lanes::{Lane, Lanes, Shape, Way};
+use crate::machine::resident_mib;
+use crate::rounds::{Round, most_of_others};
 use crate::sample::{median, ms};
 
 /// How long each flood lasts.
@@ -43,7 +44,7 @@ struct Flood<'a> {
 /// Latency of one key while others misbehave. The shield, which cuts off a flood of one address before the gate sees
 /// it, lets everything through here: so would it if the flood came from many.
 pub(crate) fn measure() -> anyhow::Result<()> {
-    let lanes = Lanes::start(&[Some((Kind::Full, Threads::Many))])?;
+    let lanes = Lanes::start(&[Way::Gate(Kind::Full, Threads::Many)], Shape::SMALL)?;
     let [lane] = lanes.all.as_slice() else { anyhow::bail!("one way is expected") };
     let Some(gate) = &lane.gate else { anyhow::bail!("a gate is expected") };
     let [restricted, limited] = others(lane)?;
@@ -70,7 +71,7 @@ pub(crate) fn measure() -> anyhow::Result<()> {
         calm()
     );
     let mut most = 0.0_f64;
-    let measure = || {
+    let measure = |_| {
         let quiet = steady(lane, &body)?;
         let mut beside = Vec::new();
         for flood in &floods {
@@ -79,7 +80,7 @@ pub(crate) fn measure() -> anyhow::Result<()> {
         }
         Ok(Latencies { quiet, beside })
     };
-    let rounds = calm_rounds(&lanes, measure, |_, _| {})?;
+    let rounds = PACE.rounds(&lanes, measure, |_, _| {})?;
     print(&floods, &rounds);
     let verdict = if most < ALLOWED_MIB { "kept" } else { "MISSED" };
     println!("  resident, the gate at most: {most:.1} MiB, allowed {ALLOWED_MIB}: {verdict}\n");
@@ -116,14 +117,14 @@ fn print(floods: &[Flood<'_>], rounds: &[Round<Latencies>]) {
 
 /// The key that is watched.
 fn steady(lane: &Lane, body: &str) -> anyhow::Result<Latency> {
-    let request = post(&lane.path, "", body);
+    let request = post(&lane.paths[0], "", body);
     let request = &|| Ok(request.clone());
-    Load { port: lane.nginx.port, connections: 8, per_second: STEADY, time: TIME, request, statuses: &[200] }.run()
+    Load { port: lane.port, connections: 8, per_second: STEADY, time: TIME, request, statuses: &[200] }.run()
 }
 
 fn flooded(lane: &Lane, body: &str, flood: &Flood<'_>) -> anyhow::Result<Latency> {
     let &Flood { request, statuses, .. } = flood;
-    let load = Load { port: lane.nginx.port, connections: 16, per_second: FLOOD, time: TIME, request, statuses };
+    let load = Load { port: lane.port, connections: 16, per_second: FLOOD, time: TIME, request, statuses };
     std::thread::scope(|scope| {
         let flooding = scope.spawn(|| load.run());
         let watched = steady(lane, body);

@@ -11,13 +11,7 @@ use std::time::{Duration, Instant};
 pub(crate) struct Latency {
     pub(crate) p50: Duration,
     pub(crate) p99: Duration,
-}
-
-impl Latency {
-    /// What this is beyond the other one.
-    pub(crate) fn less(self, other: Self) -> Self {
-        Self { p50: self.p50.saturating_sub(other.p50), p99: self.p99.saturating_sub(other.p99) }
-    }
+    pub(crate) p999: Duration,
 }
 
 /// Requests at a fixed rate, over kept connections of which each has a thread.
@@ -63,15 +57,14 @@ impl Load<'_> {
         });
         let mut all = all?;
         all.sort_unstable();
-        let at = |part: usize| all.get(all.len() * part / 100).copied().unwrap_or_default();
-        Ok(Latency { p50: at(50), p99: at(99) })
+        let at = |part: usize| all.get(all.len() * part / 1000).copied().unwrap_or_default();
+        Ok(Latency { p50: at(500), p99: at(990), p999: at(999) })
     }
 
     fn one(&self, first: Instant, between: Duration) -> anyhow::Result<Vec<Duration>> {
         // Otherwise the system may wake us 50 us late.
         rustix::thread::set_current_timer_slack(Some(std::num::NonZeroU64::MIN))?;
-        let mut stream = TcpStream::connect(("127.0.0.1", self.port))?;
-        stream.set_nodelay(true)?;
+        let mut stream = connect(self.port)?;
         let (mut times, mut buffer) = (Vec::new(), Vec::new());
         let mut due = first;
         while due < first + self.time {
@@ -80,17 +73,33 @@ impl Load<'_> {
             if now < due {
                 thread::sleep(due - now);
             }
-            stream.write_all(&request)?;
-            read_answer(&mut stream, &mut buffer, self.statuses)?;
+            let is_kept = exchange(&mut stream, &request, &mut buffer, self.statuses)?;
             times.push(due.elapsed());
+            if !is_kept {
+                stream = connect(self.port)?;
+            }
             due += between;
         }
         Ok(times)
     }
 }
 
-/// Reads one answer, which must have an expected status and say its length.
-fn read_answer(stream: &mut TcpStream, buffer: &mut Vec<u8>, statuses: &[u16]) -> anyhow::Result<()> {
+/// A connection to a proxy on this machine that sends at once.
+pub(crate) fn connect(port: u16) -> std::io::Result<TcpStream> {
+    let stream = TcpStream::connect(("127.0.0.1", port))?;
+    stream.set_nodelay(true)?;
+    Ok(stream)
+}
+
+/// Sends a request and reads its answer, which must have an expected status and say its length. False if the connection
+/// ends with it.
+pub(crate) fn exchange(
+    stream: &mut TcpStream,
+    request: &[u8],
+    buffer: &mut Vec<u8>,
+    statuses: &[u16],
+) -> anyhow::Result<bool> {
+    stream.write_all(request)?;
     buffer.clear();
     let mut chunk = [0; 4096];
     loop {
@@ -101,13 +110,14 @@ fn read_answer(stream: &mut TcpStream, buffer: &mut Vec<u8>, statuses: &[u16]) -
         let text = String::from_utf8_lossy(&buffer[..head]);
         let status = text.split(' ').nth(1).and_then(|status| status.parse().ok());
         anyhow::ensure!(status.is_some_and(|status| statuses.contains(&status)), "{statuses:?} is expected:\n{text}");
-        let length = text.lines().find_map(|line| {
-            let (name, value) = line.split_once(':')?;
-            if name.eq_ignore_ascii_case("content-length") { value.trim().parse::<usize>().ok() } else { None }
-        });
+        let header = |wanted: &str| {
+            let headers = text.lines().filter_map(|line| line.split_once(':'));
+            headers.into_iter().find(|(name, _)| name.eq_ignore_ascii_case(wanted)).map(|(_, value)| value.trim())
+        };
+        let length = header("content-length").and_then(|length| length.parse::<usize>().ok());
         let length = length.ok_or_else(|| anyhow::anyhow!("the answer does not say its length:\n{text}"))?;
         if buffer.len() >= head + 4 + length {
-            return Ok(());
+            return Ok(!header("connection").is_some_and(|value| value.eq_ignore_ascii_case("close")));
         }
     }
 }

@@ -4,9 +4,32 @@ use std::fmt;
 use std::time::Duration;
 
 use anyhow::Context as _;
+use jiff::Timestamp;
 use rustix::param::clock_ticks_per_second;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
+
+/// The machine and the moment, in a line.
+pub(crate) fn describe() -> anyhow::Result<String> {
+    let read = |file: &str| std::fs::read_to_string(file).with_context(|| format!("reading {file}"));
+    let first = |text: &str, name: &str| {
+        let line = text.lines().find(|line| line.starts_with(name));
+        line.and_then(|line| line.split_once(':')).map_or_else(String::new, |(_, value)| value.trim().to_owned())
+    };
+    let (processor, memory) =
+        (first(&read("/proc/cpuinfo")?, "model name"), first(&read("/proc/meminfo")?, "MemTotal"));
+    let memory: f64 = memory.split_whitespace().next().unwrap_or_default().parse().unwrap_or_default();
+    let cores = std::thread::available_parallelism()?;
+    let (kernel, loads) = (read("/proc/sys/kernel/osrelease")?, read("/proc/loadavg")?);
+    let loads: Vec<_> = loads.split_whitespace().take(2).collect();
+    Ok(format!(
+        "{}: {cores} cores of {processor}, {:.1} GiB of memory, Linux {}; load average before: {}.",
+        Timestamp::now().strftime("%Y-%m-%d %H:%M UTC"),
+        memory / f64::from(1024 * 1024),
+        kernel.trim(),
+        loads.join(", ")
+    ))
+}
 
 /// CPU time that a process has taken so far.
 pub(crate) fn cpu(pid: u32) -> anyhow::Result<Duration> {
@@ -30,12 +53,35 @@ fn ticks(count: u64) -> Duration {
     Duration::from_millis(count * 1000 / clock_ticks_per_second())
 }
 
+/// Processes that a process has started and that have not been waited for.
+pub(crate) fn children(pid: u32) -> anyhow::Result<Vec<u32>> {
+    let text = std::fs::read_to_string(format!("/proc/{pid}/task/{pid}/children"))?;
+    Ok(text.split_whitespace().map(str::parse).collect::<Result<_, _>>()?)
+}
+
+/// The one worker of a proxy's master.
+pub(crate) fn worker(master: u32) -> anyhow::Result<u32> {
+    let workers = children(master)?;
+    let [worker] = workers.as_slice() else { anyhow::bail!("one worker is expected, not {workers:?}") };
+    Ok(*worker)
+}
+
+/// A process's share of the memory that is resident (PSS), in MiB: what several have counts once among them.
+pub(crate) fn share_mib(pid: u32) -> anyhow::Result<f64> {
+    of_rollup(pid, "Pss:")
+}
+
+/// A line of what the kernel says of all memory of a process, in MiB.
+fn of_rollup(pid: u32, name: &str) -> anyhow::Result<f64> {
+    let text = std::fs::read_to_string(format!("/proc/{pid}/smaps_rollup"))?;
+    let line = text.lines().find_map(|line| line.strip_prefix(name)).context("the kernel does not say")?;
+    let kib: f64 = line.split_whitespace().next().context("a number is expected")?.parse()?;
+    Ok(kib / 1024.0)
+}
+
 /// Memory that is resident, in MiB.
 pub(crate) fn resident_mib(pid: u32) -> anyhow::Result<f64> {
-    let status = std::fs::read_to_string(format!("/proc/{pid}/status"))?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
-    let kib: u32 = line.and_then(|line| line.split_whitespace().next()).unwrap_or_default().parse()?;
-    Ok(f64::from(kib) / 1024.0)
+    of_rollup(pid, "Rss:")
 }
 
 /// A part of all cores' time, in tenths of a percent.

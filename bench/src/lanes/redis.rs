@@ -7,13 +7,10 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, bail};
 use tempfile::TempDir;
 
-use super::nginx::free_port;
+use super::nginx::{PATIENCE, free_port};
 
 /// Where one is, unless it is found by its name.
 const PROGRAM: &str = "NODEWEIR_REDIS";
-
-/// No process is waited for longer.
-const PATIENCE: Duration = Duration::from_secs(20);
 
 /// A running one, which writes nothing to disk. It ends when this goes out of scope.
 pub(crate) struct Redis {
