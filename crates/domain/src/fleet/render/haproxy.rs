@@ -11,6 +11,9 @@ use crate::name::NetworkId;
 /// active connection takes up to two.
 const BUFFER: usize = 65_536;
 
+/// Bytes of buffers that each thread keeps for itself. Each request takes up to three: this is enough for a crowd of clients.
+const HOT: usize = 256 * BUFFER;
+
 /// Bytes of headers: with the next number it must fit into a buffer, beside what HAProxy keeps free for itself.
 const MAX_HEADERS: usize = 24_576;
 
@@ -40,6 +43,7 @@ struct Haproxy<'a> {
     kept: &'static str,
     exposed: &'static str,
     buffer: usize,
+    hot: usize,
     max_headers: usize,
     max_unannounced: usize,
     revision: &'static str,
@@ -89,6 +93,7 @@ pub(super) fn render(view: &View) -> String {
         kept: KEPT,
         exposed: EXPOSED,
         buffer: BUFFER,
+        hot: HOT,
         max_headers: MAX_HEADERS,
         max_unannounced: MAX_UNANNOUNCED,
         revision: REVISION,
