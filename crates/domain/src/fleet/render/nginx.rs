@@ -19,7 +19,7 @@ pub(in crate::fleet) const GATE_SOCKET: &str = "unix:sock/gate.sock";
 struct Nginx<'a> {
     view: &'a View,
     groups: Vec<Group<'a>>,
-    /// Connections per worker, with one for each socket that it listens on.
+    /// Connections per worker, with one for each socket that it listens on, and an idle one to each server.
     worker_connections: usize,
     /// From `kind network address`, as a request's log knows who answered, to the node's name.
     names: BTreeMap<String, &'a str>,
@@ -109,6 +109,12 @@ impl Group<'_> {
     fn zone(&self) -> usize {
         64 + 4 * self.servers.len()
     }
+
+    /// Idle connections that a worker keeps to its servers. Requests go around, so that one to each would be closed and
+    /// opened anew all the time if these were fewer than servers; the rest is for a crowd of clients.
+    fn kept(&self) -> usize {
+        256 + self.servers.len()
+    }
 }
 
 /// The configuration file of nginx.
@@ -126,9 +132,10 @@ pub(super) fn render(view: &View) -> String {
     let is_gated = view.gate.is_some();
     let of_gate = view.gate.as_ref().map(|gate| gate_answers(gate.requests_per_second));
     let connections = usize::try_from(view.connections).unwrap_or(usize::MAX);
+    let servers: usize = groups.iter().map(|group| group.servers.len()).sum();
     let template = Nginx {
         view,
-        worker_connections: connections.saturating_add(view.hops.len() + 2),
+        worker_connections: connections.saturating_add(view.hops.len() + 2 + servers),
         names,
         rpc_networks: of_kind("rpc"),
         ws_networks: of_kind("ws"),
