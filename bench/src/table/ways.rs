@@ -15,10 +15,10 @@ use crate::sample::ms;
 /// it. The first is the limit.
 const WAYS: [(Way, &str, f64); 5] = [
     (Way::Plain, "plain nginx: the limit", 1.0),
-    (Way::Off, "nginx, gate off", 0.65),
-    (Way::Gate(Kind::Full, Threads::Many), "nginx, gate on", 0.3),
-    (Way::Gate(Kind::Shared, Threads::Many), "nginx, gate on, rates in Redis", 0.18),
-    (Way::Haproxy, "HAProxy", 0.35),
+    (Way::Off, "nginx, gate off", 0.5),
+    (Way::Gate(Kind::Full, Threads::Many), "nginx, gate on", 0.2),
+    (Way::Gate(Kind::Shared, Threads::Many), "nginx, gate on, rates in Redis", 0.12),
+    (Way::Haproxy, "HAProxy", 0.3),
 ];
 const CONNECTIONS: [u32; 2] = [32, 256];
 
