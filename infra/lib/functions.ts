@@ -126,7 +126,6 @@ export class Functions extends Construct {
         list,
         { actions: ['ecs:DescribeServices', 'ecs:UpdateService'], resources: [service.arn] },
       ],
-      // Less than DEPLOYS_WITHIN of crates/control/src/deploying.rs: so long another run waits for this one.
       timeout: Duration.minutes(1),
       everyMinutes: EVERY_MINUTES,
       retries: { attempts: 2, maxAge: Duration.minutes(EVERY_MINUTES) },

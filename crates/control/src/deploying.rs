@@ -2,11 +2,10 @@
 //!
 //! Tasks of a deployment read the newest revision when they start. Which revision a deployment was started for is written
 //! down in one note that counts the starts: of two runs that saw the same count only one starts. The note is written before
-//! the service is asked, so a run may die between the two; what the service shows tells then whether it was asked.
+//! the service is asked, so a run may die between the two; what the service shows tells then whether it was asked. One that
+//! is only slow is not told from one that is dead: then two deployments may run side by side, which ends with the newer one.
 //!
 //! ECS is such a service (`crates/aws`), and so is the one of the simulation.
-
-use std::time::Duration;
 
 use jiff::Timestamp;
 use nodeweir_domain::fleet::revision::Revision;
@@ -14,10 +13,6 @@ use nodeweir_store::Written;
 use serde::{Deserialize, Serialize};
 
 use crate::edges::{EdgeError, Service, ServiceState, Started, Tasks};
-
-/// How long a run may take from its note to the deployment. Whoever is to run this must be ended within that time; until
-/// then a note without a deployment may still get one, and nobody else starts.
-pub const DEPLOYS_WITHIN: Duration = Duration::from_secs(120);
 
 /// How far a deployment is.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -93,7 +88,7 @@ impl<D: Deployer> Service for Deploying<D> {
         // Before the deployments: one that is noted after this makes the next start here overtaken.
         let (_, start) = self.0.last_start().await?;
         let (deployments, tasks) = self.0.deployments().await?;
-        Ok(ServiceState { tasks, ..judge(&deployments, start.as_ref(), self.0.now()) })
+        Ok(ServiceState { tasks, ..judge(&deployments, start.as_ref()) })
     }
 
     async fn start(&self, seen: &ServiceState, revision: &Revision, _: &str) -> Result<Started, EdgeError> {
@@ -127,7 +122,7 @@ fn is_in_progress(deployments: &[Deployment]) -> bool {
 }
 
 /// What the deployments and the last start come to.
-fn judge(deployments: &[Deployment], start: Option<&LastStart>, now: Timestamp) -> ServiceState {
+fn judge(deployments: &[Deployment], start: Option<&LastStart>) -> ServiceState {
     let in_progress = is_in_progress(deployments);
     let Some(start) = start else { return ServiceState { in_progress, ..ServiceState::default() } };
     let mine = match &start.deployment {
@@ -136,9 +131,6 @@ fn judge(deployments: &[Deployment], start: Option<&LastStart>, now: Timestamp) 
         // newer one. No clocks are compared, of which one may be wrong.
         None => deployments.iter().find(|one| one.is_primary && start.replaces.as_ref() != Some(&one.id)),
     };
-    // One from far in the future is of a clock that was wrong, and holds nobody up.
-    let is_recent = now.duration_since(start.at).unsigned_abs() < DEPLOYS_WITHIN;
-    let may_come = start.deployment.is_none() && mine.is_none() && is_recent;
     let failed = mine.and_then(|one| match &one.progress {
         Progress::Failed(why) => Some((start.revision.clone(), format!("deployment {} failed: {why}", one.id))),
         _ => None,
@@ -147,7 +139,7 @@ fn judge(deployments: &[Deployment], start: Option<&LastStart>, now: Timestamp) 
     ServiceState {
         starts: start.starts,
         running: runs.then(|| start.revision.clone()),
-        in_progress: in_progress || may_come,
+        in_progress,
         // A start that came to nothing holds no other up.
         last_start: (start.deployment.is_some() || mine.is_some()).then_some(start.at),
         // For as long as the service remembers it; then it is tried again.
@@ -163,7 +155,6 @@ mod tests {
     use super::*;
 
     const THEN: Timestamp = Timestamp::constant(1_700_000_000, 0);
-    const LATER: Timestamp = Timestamp::constant(1_700_000_000 + 120, 0);
 
     fn one(id: &str, is_primary: bool, progress: Progress) -> Deployment {
         Deployment { id: id.to_owned(), is_primary, progress }
@@ -176,11 +167,11 @@ mod tests {
 
     #[test]
     fn what_runs_is_what_the_completed_deployment_was_started_for() {
-        let state = judge(&[one("b", true, Completed)], Some(&start(Some("b"))), LATER);
+        let state = judge(&[one("b", true, Completed)], Some(&start(Some("b"))));
         assert_eq!((state.running.as_deref(), state.starts, state.in_progress), (Some("7-abc"), 3, false));
         assert_eq!(state.last_start, Some(THEN));
         for others in [vec![], vec![one("c", true, Completed)]] {
-            assert_eq!(judge(&others, Some(&start(Some("b"))), LATER).running, None, "it was replaced");
+            assert_eq!(judge(&others, Some(&start(Some("b")))).running, None, "it was replaced");
         }
     }
 
@@ -188,7 +179,7 @@ mod tests {
     fn a_deployment_on_its_way_is_in_progress_whoever_started_it() {
         let both = [one("c", true, InProgress), one("b", false, Completed)];
         for last in [None, Some(start(Some("b"))), Some(start(Some("c")))] {
-            let state = judge(&both, last.as_ref(), LATER);
+            let state = judge(&both, last.as_ref());
             assert!(state.in_progress && state.running.is_none(), "{state:?}");
         }
     }
@@ -196,7 +187,7 @@ mod tests {
     #[test]
     fn one_that_failed_is_rejected_with_its_reason() {
         let both = [one("a", true, Completed), one("b", false, Failed("tasks failed to start".to_owned()))];
-        let state = judge(&both, Some(&start(Some("b"))), LATER);
+        let state = judge(&both, Some(&start(Some("b"))));
         let why = "deployment b failed: tasks failed to start".to_owned();
         assert_eq!(state.rejected, Some(("7-abc".to_owned(), why)));
         assert_eq!((state.running, state.in_progress), (None, false));
@@ -205,22 +196,10 @@ mod tests {
     /// The run died between its note and the service's answer.
     #[test]
     fn a_start_without_a_name_is_whatever_began_since() {
-        let after = judge(&[one("b", true, Completed)], Some(&start(None)), LATER);
+        let after = judge(&[one("b", true, Completed)], Some(&start(None)));
         assert_eq!((after.running.as_deref(), after.last_start), (Some("7-abc"), Some(THEN)));
-        let before = judge(&[one("a", true, Completed)], Some(&start(None)), LATER);
+        let before = judge(&[one("a", true, Completed)], Some(&start(None)));
         assert_eq!((before.running, before.last_start, before.starts), (None, None, 3), "it never began, nor holds up");
-    }
-
-    /// Once two runs deployed side by side: the second took the first, which was slow, for dead.
-    #[test]
-    fn a_start_without_a_name_holds_others_up_for_as_long_as_its_run_may_live() {
-        let old = [one("a", true, Completed)];
-        let at = |seconds| THEN + jiff::SignedDuration::from_secs(seconds);
-        for (seconds, holds) in [(-120, false), (-119, true), (0, true), (119, true), (120, false)] {
-            assert_eq!(judge(&old, Some(&start(None)), at(seconds)).in_progress, holds, "{seconds}");
-        }
-        assert!(!judge(&old, Some(&start(Some("b"))), THEN).in_progress, "it has its name");
-        assert!(!judge(&[one("b", true, Completed)], Some(&start(None)), THEN).in_progress, "it is there");
     }
 
     /// Written by a version that compared clocks instead.

@@ -160,9 +160,12 @@ impl State {
         self.ledger.started = self.ledger.started.max(version);
     }
 
-    /// A run is about to begin a deployment. One that somebody began by hand, or a clock that was set, may be in its way;
-    /// one of another run may not.
+    /// A run is about to begin a deployment. One that somebody began by hand, a clock that was set, or a run that was taken for
+    /// dead may be in its way; one of any other run may not.
     pub(crate) fn check_deploy(&mut self, edges: &Edges) {
+        if self.service.is_contested {
+            return;
+        }
         let Some(last) = self.service.last_start else { return };
         if let Some(under_way) = self.service.under_way() {
             let what = format!("two deployments at once: another one beside {}", under_way.shown.id);

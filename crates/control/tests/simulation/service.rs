@@ -42,6 +42,8 @@ pub(crate) struct Deployments {
     version: u64,
     /// When a run last began a deployment, by the clock of its note; none while that says nothing about the next one.
     pub(crate) last_start: Option<Timestamp>,
+    /// Whether the last start was noted over one without a name, whose run may be slow and not dead.
+    pub(crate) is_contested: bool,
     /// Deployments that ended and nobody was told of yet.
     pub(crate) ended: u32,
 }
@@ -140,6 +142,7 @@ impl State {
         if start.deployment.is_none() {
             self.tell(|| format!("run {} notes that it starts {}", edges.run, start.revision));
             self.check_start(edges, &start.revision);
+            self.service.is_contested = self.service.note.as_ref().is_some_and(|note| note.deployment.is_none());
         }
         self.service.note = Some(start.clone());
         self.service.version += 1;
