@@ -68,20 +68,8 @@ fn nginx_with_the_gate() {
         killed::gate(world).await;
         killed::up(world).await;
         if form == Form::Full {
-            spoilt::silent(world).await;
+            faults_of_nodes(world).await;
             cut::blinks(world).await;
-            cut::frozen(world).await;
-            cut::killed(world).await;
-            cut::leader(world).await;
-            cut::all_but_one(world).await;
-            cut::all(world).await;
-            spoilt::late(world).await;
-            spoilt::too_late(world).await;
-            spoilt::loss(world).await;
-            spoilt::resets(world).await;
-            spoilt::drip(world).await;
-            spoilt::half(world).await;
-            spoilt::half_then_silent(world).await;
             killed::master(world).await;
             killed::hung_gate(world).await;
             killed::everything(world).await;
@@ -94,20 +82,8 @@ fn haproxy() {
     play(ProxyKind::Haproxy, Layout::Together, async |world, form| {
         cut::one_node(world).await;
         if form == Form::Full {
-            cut::frozen(world).await;
-            cut::killed(world).await;
+            faults_of_nodes(world).await;
             cut::all_own(world).await;
-            cut::leader(world).await;
-            cut::all_but_one(world).await;
-            cut::all(world).await;
-            spoilt::silent(world).await;
-            spoilt::late(world).await;
-            spoilt::too_late(world).await;
-            spoilt::loss(world).await;
-            spoilt::resets(world).await;
-            spoilt::drip(world).await;
-            spoilt::half(world).await;
-            spoilt::half_then_silent(world).await;
             killed::worker(world).await;
             killed::master(world).await;
             killed::up(world).await;
@@ -127,6 +103,23 @@ fn the_loop_and_nginx_on_two_machines() {
             apart::killed_follower(world).await;
         }
     });
+}
+
+/// The faults of nodes that the full form plays before either proxy.
+async fn faults_of_nodes(world: &mut World) {
+    cut::frozen(world).await;
+    cut::killed(world).await;
+    cut::leader(world).await;
+    cut::all_but_one(world).await;
+    cut::all(world).await;
+    spoilt::silent(world).await;
+    spoilt::late(world).await;
+    spoilt::too_late(world).await;
+    spoilt::loss(world).await;
+    spoilt::resets(world).await;
+    spoilt::drip(world).await;
+    spoilt::half(world).await;
+    spoilt::half_then_silent(world).await;
 }
 
 /// Plays faults on a new fleet, and prints the table.
