@@ -65,6 +65,8 @@ pub(crate) struct Rig {
     pub(crate) place: TempDir,
     /// What `up` sees in its environment besides ours.
     pub(crate) environment: Vec<(&'static str, std::ffi::OsString)>,
+    /// The file of `nodeweir`.
+    pub(crate) program: PathBuf,
 }
 
 impl Rig {
@@ -94,7 +96,7 @@ impl Rig {
         );
         fs::write(place.path().join("config.yml"), config).unwrap();
         let proxy = Proxy(place.path().join("nodeweir-state/proxy"));
-        Self { kind, port, up: None, proxy, place, environment: Vec::new() }
+        Self { kind, port, up: None, proxy, place, environment: Vec::new(), program: NODEWEIR.into() }
     }
 
     /// A fleet with these own nodes, all of which serve.
@@ -139,7 +141,7 @@ impl Rig {
     }
 
     pub(crate) fn command(&self, args: &[&str]) -> Command {
-        let mut command = Command::new(NODEWEIR);
+        let mut command = Command::new(&self.program);
         command.arg("--config").arg(self.place.path().join("config.yml")).args(args);
         command.current_dir(self.place.path()).stdin(Stdio::null());
         command

@@ -282,9 +282,17 @@ impl Kept {
     }
 }
 
+/// This very program, whatever has become of its file since it was started: after an upgrade in place a gate that dies is
+/// still followed by one of the same version, which speaks with this proxy's configuration.
+fn this_program() -> Result<PathBuf> {
+    let file = std::env::current_exe().context("cannot find this program")?;
+    // Only then, because processes started by it are called `exe` in lists.
+    Ok(if file.exists() { file } else { PathBuf::from("/proc/self/exe") })
+}
+
 /// Starts it. What it says is shown by the task that comes with it, and the last of it is kept.
 fn spawn(job: &Job) -> Result<(Child, Words, JoinHandle<()>)> {
-    let mut command = Command::new(std::env::current_exe().context("cannot find this program")?);
+    let mut command = Command::new(this_program()?);
     command.args(&job.words);
     // It speaks to no node; only to who counts rates, if that is somebody else.
     let own = match &job.config.gate.limits {

@@ -1,5 +1,7 @@
 //! What is away, and what becomes of requests meanwhile.
 
+use std::fs;
+use std::path::Path;
 use std::time::Duration;
 
 use rusqlite::Connection as Sqlite;
@@ -7,6 +9,7 @@ use rustix::process::Signal;
 
 use super::{Gated, assert_refused};
 use crate::process::{send, until};
+use crate::rig::NODEWEIR;
 use crate::steady::steadily;
 
 #[tokio::test]
@@ -59,6 +62,26 @@ async fn a_killed_up_leaves_the_gate_standing_and_the_next_takes_its_place() {
     until("it answers", async || gated.try_post(&key.path(), &[], &body).await.ok()?.result()).await;
     assert!(!gated.rig.proxy.all().contains(&first), "the first has ended");
     gated.until_spent("shop", 2).await;
+}
+
+/// As an upgrade does it, before `up` is started again.
+#[tokio::test]
+async fn a_gate_that_dies_is_replaced_though_the_program_s_file_is_another() {
+    // Where a second link to it can be made. A copy could still be open for writing in a process that another test starts.
+    let beside = tempfile::tempdir_in(Path::new(NODEWEIR).parent().unwrap()).unwrap();
+    let program = beside.path().join("nodeweir");
+    fs::hard_link(NODEWEIR, &program).unwrap();
+    let gated = Gated::start_with("", |rig| rig.program.clone_from(&program)).await;
+    gated.project("shop", "free").await;
+    let key = gated.key("shop", "web", &[]).await;
+    let newer = beside.path().join("newer");
+    fs::write(&newer, "").unwrap();
+    fs::rename(&newer, &program).unwrap();
+    let killed = gated.pid().unwrap();
+    send(killed, Signal::KILL);
+    until("another gate stands", async || gated.pid().filter(|pid| *pid != killed)).await;
+    let body = crate::client::request("eth_chainId");
+    until("it answers", async || gated.try_post(&key.path(), &[], &body).await.ok()?.result()).await;
 }
 
 /// Once it was only told of, and nobody could pass until somebody killed it.
