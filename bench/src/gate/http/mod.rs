@@ -85,6 +85,11 @@ pub(crate) fn measure_limits() -> anyhow::Result<()> {
             println!(
                 "    Redis to full: {kept}, allowed {ALLOWED_SHARED}: {verdict}; {local} requests not counted there"
             );
+            // What is kept where Redis, node and client are on other machines.
+            let own = |runs: &Runs, lane: usize| runs[lane].1.proxy + runs[lane].1.gate;
+            let by_cpu = |runs: &Runs| own(runs, 0).as_secs_f64() / own(runs, 1).as_secs_f64();
+            let by_cpu = Spread::of(rounds.iter().map(|round| by_cpu(&round.came)));
+            println!("    by the CPU time of nginx and the gate: {by_cpu}");
         }
     }
     println!();

@@ -7,6 +7,7 @@ use nodeweir_domain::gate::clock::Nanos;
 use nodeweir_domain::gate::rate::{Bucket, Quota};
 use proptest::prelude::*;
 use proptest::test_runner::TestRunner;
+use redis::Value;
 use redis::aio::MultiplexedConnection;
 
 use crate::redis::Redis;
@@ -129,5 +130,40 @@ fn what_is_given_back_is_as_if_it_had_not_been_taken() {
         let seen = run(connection, &steps).await;
         assert_eq!(seen[seen.len() - 3], before, "{more} taken and given back");
         assert!(seen.iter().all(|[missing, recent, _]| *missing >= 0 && *recent >= 0));
+    });
+}
+
+/// Requests go to the server many at a time, of one key or of several, whose rates may change in between.
+#[test]
+fn together_they_are_answered_as_one_after_the_other() {
+    let wish = (0..3_usize, rate(), prop_oneof![3 => Just(1_i64), 1 => -300..=1000_i64]);
+    let call = (proptest::collection::vec(wish, 1..32), -SECOND..3 * SECOND);
+    for_all(&proptest::collection::vec(call, 1..6), &async |connection, calls| {
+        let names = |of: &str| [0, 1, 2].map(|key| format!("{of}-{key}"));
+        // At one moment of the server's own clock, so that nothing expires in between.
+        let mut all = redis::pipe();
+        all.atomic().del(&names("alone")).ignore().del(&names("together")).ignore();
+        let mut now = 1_800_000_000 * SECOND.unsigned_abs();
+        for (wishes, by) in &calls {
+            now = now.saturating_add_signed(*by);
+            let (mut keys, mut numbers) = (Vec::new(), Vec::new());
+            for (key, rate, tokens) in wishes {
+                let of = [i64::from(*rate), quota(*rate).burst.get().into(), *tokens];
+                all.cmd("EVAL").arg(SCRIPT).arg(1).arg(format!("alone-{key}")).arg(&of).arg(now);
+                keys.push(format!("together-{key}"));
+                numbers.extend(of);
+            }
+            all.cmd("EVAL").arg(SCRIPT).arg(keys.len()).arg(keys).arg(numbers).arg(now);
+        }
+        all.mget(&names("alone")).mget(&names("together"));
+        let answers: Vec<Value> = all.query_async(connection).await.unwrap();
+        let mut answers = answers.into_iter();
+        let mut next = |count: usize| answers.by_ref().take(count).collect::<Vec<_>>();
+        for (wishes, _) in &calls {
+            let alone = next(wishes.len());
+            let alone = alone.iter().flat_map(|one| one.as_sequence().unwrap()).cloned().collect();
+            assert_eq!(next(1), [Value::Array(alone)], "{wishes:?}");
+        }
+        assert_eq!(next(1), next(1), "what is kept of them");
     });
 }
