@@ -3,12 +3,11 @@ import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'nod
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { Template } from 'aws-cdk-lib/assertions';
-import { afterAll } from 'vitest';
 import { type Made, makeApp } from '../lib/app.js';
 import { type Config, readConfig } from '../lib/config.js';
 import { FLOWS } from '../lib/names.js';
 
-/** A folder that goes when the tests of its file are done. */
+/** A folder that goes when the tests of a file are done. */
 export function temporaryFolder(): string {
   const folder = mkdtempSync(join(tmpdir(), 'nodeweir-infra-'));
   folders.push(folder);
@@ -16,9 +15,10 @@ export function temporaryFolder(): string {
 }
 
 const folders: string[] = [];
-afterAll(() => {
+
+export function removeFolders(): void {
   for (const folder of folders.splice(0)) rmSync(folder, { recursive: true, force: true });
-});
+}
 
 /** A folder with a stand-in for each binary. */
 export function standIns(content: string | Buffer = 'stand-in'): string {
