@@ -21,7 +21,7 @@ use tracing::warn;
 use crate::clock::{Clock, Now};
 use crate::keys::{Ages, Keys, Known, Looked};
 use crate::ledger::Ledger;
-use crate::limits::{self, PATIENCE, Seen, Shared};
+use crate::limits::{self, PATIENCE, Shared};
 use crate::metrics::Metrics;
 use crate::named;
 use crate::purses::{Promise, Turn, Which};
@@ -158,7 +158,8 @@ impl<S: GateStore + 'static> Gate<S> {
     async fn spend(&self, permit: &Permit, known: &Known, begun: Now) -> Result<Passed, (Refusal, Option<Level>)> {
         let mut now = begun;
         let mut promise = None;
-        let mut turn = self.shared.as_ref().map(|shared| shared.turn(known.id, permit.quota, permit.calls));
+        let live = self.ledger.live();
+        let mut turn = self.shared.as_ref().map(|shared| shared.turn(known.id, permit.quota, permit.calls, live));
         for _ in 0..=TOP_UPS {
             let elsewhere = match &mut turn {
                 Some(turn) => self.spend_shared(turn, permit, known, promise.as_ref()).await,
@@ -208,7 +209,7 @@ impl<S: GateStore + 'static> Gate<S> {
         let standing = self.with_purse(known, now, |purse| purse.look(permit.cost, now.nanos()));
         // Nothing is taken for a request that has no credits; but it is told first that it is too fast, if it is.
         let takes = turn.has_taken() || !matches!(standing, Standing::Short | Standing::Away);
-        let (mut bucket, now) = turn.ask(takes, self.clock).await?;
+        let (mut bucket, now) = turn.ask(takes).await?;
         // The bucket is that of all gates.
         let live = NonZeroU32::MIN;
         Some(self.with_purse(known, now, |purse| {
@@ -227,16 +228,13 @@ impl<S: GateStore + 'static> Gate<S> {
 
     /// What a key has left of its rate, and its project of its credits, as far as that is known. Takes nothing.
     async fn left(&self, known: &Known, now: Now, patience: Duration) -> (Option<Level>, Option<u64>) {
-        let seen = match (&self.shared, known.rights.quota) {
-            (Some(shared), Some(quota)) => {
-                let seen: Option<Seen> = shared.ask(known.id, quota, 0, patience).await;
-                seen.map(|seen| seen.bucket(quota, now.nanos()))
-            }
+        let elsewhere = match (&self.shared, known.rights.quota) {
+            (Some(shared), Some(quota)) => shared.look(known.id, quota, patience).await,
             _ => None,
         };
-        let bucket = seen.unwrap_or_else(|| {
+        let (bucket, now) = elsewhere.unwrap_or_else(|| {
             let buckets = self.buckets.lock().unwrap_or_else(PoisonError::into_inner);
-            buckets.get(&known.id).copied().unwrap_or_default()
+            (buckets.get(&known.id).copied().unwrap_or_default(), now)
         });
         let look = |quota| bucket.look(quota, 0, now.nanos()).unwrap_or_else(|limited| limited.level);
         let level = known.rights.quota.map(look);

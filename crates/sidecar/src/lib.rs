@@ -113,7 +113,7 @@ where
     })?;
     let mut gate = Gate::new(config, store.clone(), sidecar, ages);
     if let LimitStore::Redis(url) = &gate.config.gate.limits {
-        gate.shared = Some(Shared::start(url, patience, value, Arc::clone(&gate.metrics)).await?);
+        gate.shared = Some(Shared::start(url, patience, value, Arc::clone(&gate.metrics), gate.clock).await?);
     }
     let gate = Arc::new(gate);
     let usage = Usage::new(log, log_name, is_shared).context("cannot follow the access log")?;

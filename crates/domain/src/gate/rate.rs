@@ -10,6 +10,7 @@
 //! Called for each request that has a key, after its restrictions and before its credits. First [`Bucket::look`]; when
 //! all else allows the request too, [`Bucket::take`].
 
+pub mod advance;
 #[cfg(test)]
 mod tests;
 

@@ -12,6 +12,7 @@ use nodeweir_domain::config::RedisUrl;
 use nodeweir_domain::fleet::node::Host;
 use nodeweir_domain::gate::key::KeyId;
 use nodeweir_domain::gate::rate::Quota;
+use nodeweir_domain::gate::rate::advance::TERM;
 use redis::aio::MultiplexedConnection;
 use redis::io::tcp::TcpSettings;
 use redis::{
@@ -22,7 +23,9 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::{sleep, timeout};
 use tracing::{info, warn};
 
+use super::advances::Advances;
 use super::script::{Seen, Take, Wish, read};
+use crate::clock::Clock;
 use crate::metrics::{LimitsOutcome, Metrics};
 
 /// How long a connection may take to be made, handshakes included. No request waits for that.
@@ -70,6 +73,13 @@ enum InTime {
     No,
 }
 
+/// What requests look at before they ask.
+pub(super) struct Known {
+    pub(super) is_away: Arc<AtomicBool>,
+    pub(super) advances: Arc<Advances>,
+    pub(super) clock: Clock,
+}
+
 /// Whoever asks the server.
 pub(super) struct Asking {
     client: Client,
@@ -81,7 +91,7 @@ pub(super) struct Asking {
     probe: Wish,
     patience: Duration,
     metrics: Arc<Metrics>,
-    is_away: Arc<AtomicBool>,
+    known: Known,
 }
 
 impl Asking {
@@ -90,7 +100,7 @@ impl Asking {
         password: Option<&str>,
         patience: Duration,
         metrics: Arc<Metrics>,
-        is_away: Arc<AtomicBool>,
+        known: Known,
     ) -> Result<Self> {
         let host = match &url.host {
             Host::V6(ip) => ip.to_string(),
@@ -114,9 +124,9 @@ impl Asking {
         let client = Client::open(info).context("`gate.limits.store` cannot be used")?;
         let place = format!("{}:{port}", url.host);
         let nobody: KeyId = "000000000000".parse().map_err(anyhow::Error::msg)?;
-        let probe = Wish { key: nobody, quota: Quota::of(NonZeroU32::MIN), tokens: -1 };
+        let probe = Wish::back(nobody, Quota::of(NonZeroU32::MIN), 1);
         metrics.limits_away.set(1);
-        Ok(Self { client, place, take: Take::new(), probe, patience, metrics, is_away })
+        Ok(Self { client, place, take: Take::new(), probe, patience, metrics, known })
     }
 
     /// Asks until nobody is left who could want something. `tried` is told when the server was tried for the first time.
@@ -125,11 +135,12 @@ impl Asking {
         let mut why = None;
         while let Some(connection) = self.come_back(&mut queue, &mut tried, why.as_ref()).await {
             info!(at = self.place, "keys' rates are counted there");
-            self.is_away.store(false, Ordering::Relaxed);
+            self.known.is_away.store(false, Ordering::Relaxed);
             self.metrics.limits_away.set(0);
             tried.take();
             let ended = self.work(&connection, &mut queue).await;
-            self.is_away.store(true, Ordering::Relaxed);
+            self.known.is_away.store(true, Ordering::Relaxed);
+            self.known.advances.clear();
             self.metrics.limits_away.set(1);
             match ended {
                 Ok(()) => return,
@@ -193,7 +204,7 @@ impl Asking {
         connection: &MultiplexedConnection,
         queue: &mut mpsc::UnboundedReceiver<Asked>,
     ) -> Result<(), Failure> {
-        let mut idle = crate::calm(IDLE);
+        let (mut idle, mut ending) = (crate::calm(IDLE), crate::calm(TERM));
         let mut flying = FuturesUnordered::new();
         let (mut batch, mut late) = (Vec::new(), 0);
         loop {
@@ -209,6 +220,14 @@ impl Asking {
                         return Ok(());
                     }
                     flying.push(self.call(connection.clone(), std::mem::take(&mut batch)));
+                }
+                _ = ending.tick(), if flying.len() < FLYING => {
+                    let now = self.known.clock.now().nanos();
+                    let mut rest = self.known.advances.end(now).into_iter().peekable();
+                    while rest.peek().is_some() {
+                        let back = |(key, quota, left)| Asked { wish: Wish::back(key, quota, left), reply: None };
+                        flying.push(self.call(connection.clone(), rest.by_ref().take(MOST).map(back).collect()));
+                    }
                 }
                 _ = idle.tick() => if flying.is_empty() {
                     flying.push(self.call(connection.clone(), vec![Asked { wish: self.probe, reply: None }]));
@@ -239,7 +258,10 @@ impl Asking {
             (Err(_), _) => LimitsOutcome::failed,
         });
         let answer = answer?;
-        let seen = read(&answer, batch.len()).ok_or(Failure::Odd)?;
+        let seen: Vec<_> = read(&answer, batch.len()).ok_or(Failure::Odd)?.collect();
+        let answers = wishes().copied().zip(seen.iter().copied());
+        // Whoever comes from now on need not ask.
+        self.known.advances.see(answers, self.known.clock.now().nanos());
         for (asked, seen) in batch.into_iter().zip(seen) {
             // Whoever waited may have given up.
             let _ = asked.reply.map(|reply| reply.send(seen));

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use nodeweir_domain::gate::clock::Nanos;
 use nodeweir_domain::gate::key::KeyId;
+use nodeweir_domain::gate::rate::advance::Errand;
 use nodeweir_domain::gate::rate::{Bucket, Quota};
 use redis::{Cmd, Script, Value};
 
@@ -20,6 +21,14 @@ pub(super) struct Wish {
     pub(super) quota: Quota,
     /// Tokens: more than 0 are taken if they may be, 0 only looks, and less than 0 are given back.
     pub(super) tokens: i64,
+    pub(super) errand: Errand,
+}
+
+impl Wish {
+    /// Gives tokens back.
+    pub(super) fn back(key: KeyId, quota: Quota, tokens: u32) -> Self {
+        Self { key, quota, tokens: -i64::from(tokens), errand: Errand::default() }
+    }
 }
 
 /// What the server knew of a key before it did what was wanted.
@@ -64,7 +73,7 @@ impl Take {
 
 fn command<'a>(word: &str, script: &str, wishes: impl ExactSizeIterator<Item = &'a Wish>) -> Cmd {
     let count = wishes.len();
-    let mut command = Cmd::with_capacity(3 + 4 * count, word.len() + script.len() + (NAME + 30) * count);
+    let mut command = Cmd::with_capacity(3 + 5 * count, word.len() + script.len() + (NAME + 40) * count);
     command.arg(word).arg(script).arg(count);
     // The names of the keys come first, then the numbers.
     let mut numbers = Vec::with_capacity(count);
@@ -75,10 +84,10 @@ fn command<'a>(word: &str, script: &str, wishes: impl ExactSizeIterator<Item = &
         let end = PREFIX.len() + id.len();
         name[PREFIX.len()..end].copy_from_slice(id);
         command.arg(&name[..end]);
-        numbers.push((wish.quota, wish.tokens));
+        numbers.push((wish.quota, wish.tokens, wish.errand.ahead));
     }
-    for (quota, tokens) in numbers {
-        command.arg(quota.per_second.get()).arg(quota.burst.get()).arg(tokens);
+    for (quota, tokens, ahead) in numbers {
+        command.arg(quota.per_second.get()).arg(quota.burst.get()).arg(tokens).arg(ahead);
     }
     command
 }

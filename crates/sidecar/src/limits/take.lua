@@ -4,8 +4,9 @@
 -- Before this stands what `now` is: microseconds, by a clock that may go backwards.
 --
 -- KEYS: one for each request.
--- ARGV: three for each request: tokens per second, tokens in a full bucket, and tokens wanted. More than 0 are taken if
---   they may be, 0 only looks, and less than 0 are given back.
+-- ARGV: four for each request: tokens per second, tokens in a full bucket, tokens wanted, and tokens to take along. More
+--   than 0 are taken if they may be, 0 only looks, and less than 0 are given back; along with those taken go the others,
+--   if half of the bucket is left then.
 -- Returns three for each request, of before it: millionths of a token missing; 256ths of tokens taken of late; for how
 --   many microseconds the clock stands still because it went backwards.
 --
@@ -15,7 +16,8 @@
 local TOKEN, PART, SECOND = 1000000, 256, 1000000
 local seen = {}
 for i, key in ipairs(KEYS) do
-  local rate, burst, wanted = tonumber(ARGV[3 * i - 2]), tonumber(ARGV[3 * i - 1]), tonumber(ARGV[3 * i])
+  local rate, burst = tonumber(ARGV[4 * i - 3]), tonumber(ARGV[4 * i - 2])
+  local wanted, ahead = tonumber(ARGV[4 * i - 1]), tonumber(ARGV[4 * i])
   local missing, at, recent = 0, now, 0
   local kept = redis.call('GET', key)
   if kept then
@@ -35,6 +37,9 @@ for i, key in ipairs(KEYS) do
   seen[3 * i - 2], seen[3 * i - 1], seen[3 * i] = missing, recent, at - now
   -- A batch larger than the bucket passes when it is full.
   if wanted ~= 0 and (wanted < 0 or missing == 0 or missing + wanted * TOKEN <= burst * TOKEN) then
+    if ahead > 0 and 2 * (missing + (wanted + ahead) * TOKEN) <= burst * TOKEN then
+      wanted = wanted + ahead
+    end
     missing = math.max(missing + wanted * TOKEN, 0)
     recent = math.min(math.max(recent + wanted * PART, 0), 4294967295)
     -- Until it is full and nothing was taken for a second: then it answers like one that nobody has used.

@@ -1,12 +1,13 @@
 //! One request before who counts rates for all gates.
 
+use std::num::NonZeroU32;
 use std::time::Duration;
 
 use nodeweir_domain::gate::key::KeyId;
 use nodeweir_domain::gate::rate::{Bucket, Quota};
 
 use super::Shared;
-use crate::clock::{Clock, Now};
+use crate::clock::Now;
 
 /// What a request took stays its own while it waits for credits, and is given back unless it passes.
 pub(crate) struct Turn<'a> {
@@ -14,30 +15,31 @@ pub(crate) struct Turn<'a> {
     key: KeyId,
     quota: Quota,
     calls: u32,
+    live: NonZeroU32,
     /// How long it waits from here on.
     pub(crate) patience: Duration,
     taken: Option<Bucket>,
 }
 
 impl<'a> Turn<'a> {
-    pub(super) fn new(shared: &'a Shared, key: KeyId, quota: Quota, calls: u32) -> Self {
-        Self { shared, key, quota, calls, patience: shared.patience, taken: None }
+    pub(super) fn new(shared: &'a Shared, key: KeyId, quota: Quota, calls: u32, live: NonZeroU32) -> Self {
+        Self { shared, key, quota, calls, live, patience: shared.patience, taken: None }
     }
 
     /// The bucket before this request and the moment at which it is to be looked at. If it `takes`, its tokens are taken,
     /// once, if the bucket says so at that moment. Nothing if the server is away or late.
-    pub(crate) async fn ask(&mut self, takes: bool, clock: Clock) -> Option<(Bucket, Now)> {
-        let begun = clock.now();
+    pub(crate) async fn ask(&mut self, takes: bool) -> Option<(Bucket, Now)> {
+        let begun = self.shared.clock.now();
         if let Some(bucket) = self.taken {
             // What may be taken at one moment may be taken at each later one.
             return Some((bucket, begun));
         }
-        let tokens = if takes { self.calls } else { 0 };
-        let seen = self.shared.ask(self.key, self.quota, tokens, self.patience).await?;
-        let now = clock.now();
+        let (bucket, now) = if takes {
+            self.shared.take(self.key, self.quota, self.calls, self.live, self.patience).await?
+        } else {
+            self.shared.look(self.key, self.quota, self.patience).await?
+        };
         self.patience = self.patience.saturating_sub(now.since_start.saturating_sub(begun.since_start));
-        let bucket = seen.bucket(self.quota, now.nanos());
-        // The server concluded the same from the same numbers.
         if takes && bucket.look(self.quota, self.calls, now.nanos()).is_ok() {
             self.taken = Some(bucket);
         }

@@ -4,6 +4,7 @@ use std::num::NonZeroU32;
 use std::time::Duration;
 
 use nodeweir_domain::gate::clock::Nanos;
+use nodeweir_domain::gate::rate::advance::Advance;
 use nodeweir_domain::gate::rate::{Bucket, Quota};
 use proptest::prelude::*;
 use proptest::test_runner::TestRunner;
@@ -18,11 +19,16 @@ const SECOND: i64 = 1_000_000;
 const SCRIPT: &str =
     concat!("local now = tonumber(table.remove(ARGV))\n", include_str!("../../../src/limits/take.lua"));
 
-/// Rate, tokens wanted, and when, in microseconds.
+/// Rate, tokens wanted, and when, in microseconds. None are to be taken along.
 type Step = (u32, i64, u64);
 
 fn quota(per_second: u32) -> Quota {
     Quota::of(NonZeroU32::new(per_second).unwrap())
+}
+
+/// What the script is told for one request.
+fn numbers(rate: u32, tokens: i64, ahead: u32) -> [i64; 4] {
+    [rate.into(), quota(rate).burst.get().into(), tokens, ahead.into()]
 }
 
 /// Runs all steps at one moment of the server's own clock, so that nothing expires in between. What each saw.
@@ -30,7 +36,7 @@ async fn run(connection: &mut MultiplexedConnection, steps: &[Step]) -> Vec<[i64
     let mut all = redis::pipe();
     all.atomic().del("key").ignore();
     for (rate, tokens, now) in steps {
-        all.cmd("EVAL").arg(SCRIPT).arg(1).arg("key").arg(rate).arg(quota(*rate).burst.get()).arg(tokens).arg(now);
+        all.cmd("EVAL").arg(SCRIPT).arg(1).arg("key").arg(&numbers(*rate, *tokens, 0)).arg(now);
     }
     all.query_async(connection).await.unwrap()
 }
@@ -133,10 +139,45 @@ fn what_is_given_back_is_as_if_it_had_not_been_taken() {
     });
 }
 
+fn ahead() -> impl Strategy<Value = u32> {
+    prop_oneof![2 => Just(0_u32), 2 => 1..100_u32, 1 => 1..=200_000_u32]
+}
+
+/// What a gate concludes that it holds is what the server let it take.
+#[test]
+fn what_is_taken_along_is_what_a_gate_concludes() {
+    let wishes = proptest::collection::vec((0..300_i64, ahead(), 0..SECOND / 10), 1..60);
+    for_all(&(rate(), wishes), &async |connection, (rate, wishes)| {
+        let quota = quota(rate);
+        let mut all = redis::pipe();
+        all.atomic().del("key").ignore();
+        let (mut now, mut times) = (1_800_000_000 * SECOND.unsigned_abs(), Vec::new());
+        for (tokens, ahead, by) in &wishes {
+            now = now.saturating_add_signed(*by);
+            all.cmd("EVAL").arg(SCRIPT).arg(1).arg("key").arg(&numbers(rate, *tokens, *ahead)).arg(now);
+            times.push(now);
+        }
+        let seen: Vec<[i64; 3]> = all.query_async(connection).await.unwrap();
+        let mut expected = Bucket::default();
+        for (((tokens, ahead, _), now), seen) in wishes.into_iter().zip(times).zip(seen) {
+            let (n, at) = (u32::try_from(tokens).unwrap(), nanos(now));
+            let found = bucket(seen, rate, now);
+            let reset = |bucket: &Bucket| bucket.look(quota, 0, at).unwrap().reset_after;
+            assert_eq!(reset(&found), reset(&expected), "{seen:?}");
+            expected = found;
+            if n > 0 && found.look(quota, n, at).is_ok() {
+                let left = Advance::new(quota, found, n, ahead, at).left();
+                assert!(left == 0 || left == ahead);
+                expected.take(quota, n + left, at);
+            }
+        }
+    });
+}
+
 /// Requests go to the server many at a time, of one key or of several, whose rates may change in between.
 #[test]
 fn together_they_are_answered_as_one_after_the_other() {
-    let wish = (0..3_usize, rate(), prop_oneof![3 => Just(1_i64), 1 => -300..=1000_i64]);
+    let wish = (0..3_usize, rate(), prop_oneof![3 => Just(1_i64), 1 => -300..=1000_i64], ahead());
     let call = (proptest::collection::vec(wish, 1..32), -SECOND..3 * SECOND);
     for_all(&proptest::collection::vec(call, 1..6), &async |connection, calls| {
         let names = |of: &str| [0, 1, 2].map(|key| format!("{of}-{key}"));
@@ -147,8 +188,8 @@ fn together_they_are_answered_as_one_after_the_other() {
         for (wishes, by) in &calls {
             now = now.saturating_add_signed(*by);
             let (mut keys, mut numbers) = (Vec::new(), Vec::new());
-            for (key, rate, tokens) in wishes {
-                let of = [i64::from(*rate), quota(*rate).burst.get().into(), *tokens];
+            for (key, rate, tokens, ahead) in wishes {
+                let of = self::numbers(*rate, *tokens, *ahead);
                 all.cmd("EVAL").arg(SCRIPT).arg(1).arg(format!("alone-{key}")).arg(&of).arg(now);
                 keys.push(format!("together-{key}"));
                 numbers.extend(of);
