@@ -71,7 +71,7 @@ enum Proxy {
 /// One proxy, and what stands beside it.
 pub(crate) struct Lane {
     pub(crate) name: &'static str,
-    /// Where calls go, with the key in it: one for each network.
+    /// Where calls go, with the key in it: one for each network and key.
     pub(crate) paths: Vec<String>,
     pub(crate) port: u16,
     /// Bytes of what was rendered.
@@ -213,14 +213,16 @@ impl Lane {
         let ports = Ports { proxy: free_port()?, admin: free_port()?, redis };
         let text = setting::config_of(way.kind(), way.gate().is_some(), ports, shape.networks, *node);
         std::fs::write(folder.path().join(CONFIG), &text)?;
-        let secrets = runtime.block_on(setting::store_with(&folder.path().join(STORE), 1))?.1;
+        let secrets = runtime.block_on(setting::store_with(&folder.path().join(STORE), shape.keys))?.1;
         std::fs::create_dir(folder.path().join("sock"))?;
         let gate = way.gate().map(|(kind, threads)| Gate::start(kind, threads, folder.path())).transpose()?;
         let config = setting::read_config(&text)?;
         let body = Fleet::new(*shape, &config, *node)?.plan()?.body;
         let proxy = Rendered::start(runtime, program, folder.path(), &config, &body)?;
         let (port, bytes) = (proxy.port, body.len());
-        let paths = networks.map(|network| format!("/{network}/v3/{}", secrets[0].reveal())).collect();
+        let paths =
+            networks.flat_map(|network| secrets.iter().map(move |secret| format!("/{network}/v3/{}", secret.reveal())));
+        let paths = paths.collect();
         let admin = matches!(way, Way::Gate(Kind::Full | Kind::Shared, _)).then_some(ports.admin);
         Ok(Self {
             name: way.name(),

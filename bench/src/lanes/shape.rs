@@ -13,17 +13,19 @@ use serde_json::json;
 use crate::decide::judged;
 use crate::gate::setting;
 
-/// How large a fleet is. Each network has a leader besides.
+/// How large a fleet is, and how many ask. Each network has a leader besides.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Shape {
     pub(crate) networks: usize,
     /// Own nodes of each network.
     pub(crate) nodes: usize,
+    /// Keys that ask, one after the other.
+    pub(crate) keys: usize,
 }
 
 impl Shape {
     /// The least that somebody runs who wants to lose a node without noticing.
-    pub(crate) const SMALL: Self = Self { networks: 1, nodes: 2 };
+    pub(crate) const SMALL: Self = Self { networks: 1, nodes: 2, keys: 1 };
 
     pub(crate) fn nodes_in_all(self) -> usize {
         self.networks * self.nodes

@@ -35,7 +35,7 @@ pub(super) fn measure(extent: Extent, missed: &mut Missed) -> anyhow::Result<()>
     let shapes = if extent.is_quick { &QUICK_SHAPES[..] } else { &SHAPES[..] };
     let all: Vec<Grown> = shapes
         .iter()
-        .map(|(networks, nodes)| grow(Shape { networks: *networks, nodes: *nodes }, extent))
+        .map(|(networks, nodes)| grow(Shape { networks: *networks, nodes: *nodes, keys: 1 }, extent))
         .collect::<Result<_, _>>()?;
     let others = all.iter().map(|grown| most_of_others(&grown.rounds)).max().unwrap_or_default();
     println!(
