@@ -17,7 +17,7 @@ const WAYS: [(Way, &str, f64); 5] = [
     (Way::Plain, "plain nginx: the limit", 1.0),
     (Way::Off, "nginx, gate off", 0.55),
     (Way::Gate(Kind::Full, Threads::Many), "nginx, gate on", 0.25),
-    (Way::Gate(Kind::Shared, Threads::Many), "nginx, gate on, rates in Redis", 0.15),
+    (Way::Gate(Kind::Shared, Threads::Many), "nginx, gate on, rates in Redis", 0.2),
     (Way::Haproxy, "HAProxy", 0.45),
 ];
 const CONNECTIONS: [u32; 2] = [32, 256];
