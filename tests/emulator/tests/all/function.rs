@@ -162,9 +162,11 @@ async fn it_does_not_outlive_a_killed_test() {
         });
         return;
     }
+    // Nor does it remove its folders.
+    let folder = tempfile::tempdir().unwrap();
     let mut test = Command::new(std::env::current_exe().unwrap())
         .args(["--exact", "function::it_does_not_outlive_a_killed_test", "--nocapture"])
-        .env(ROLE, "1")
+        .envs([(ROLE, std::ffi::OsStr::new("1")), ("TMPDIR", folder.path().as_os_str())])
         .stdout(Stdio::piped())
         .spawn()
         .unwrap();
