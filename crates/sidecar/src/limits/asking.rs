@@ -204,7 +204,7 @@ impl Asking {
         connection: &MultiplexedConnection,
         queue: &mut mpsc::UnboundedReceiver<Asked>,
     ) -> Result<(), Failure> {
-        let (mut idle, mut ending) = (crate::calm(IDLE), crate::calm(TERM));
+        let (mut idle, mut ending) = (crate::calm(IDLE), crate::calm(TERM / 2));
         let mut flying = FuturesUnordered::new();
         let (mut batch, mut late) = (Vec::new(), 0);
         loop {

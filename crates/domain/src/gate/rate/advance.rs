@@ -4,9 +4,9 @@
 //! takes along what this gate will use of its bucket within a [`TERM`], if half of the bucket is left then: nobody is
 //! refused because another gate holds what it does not need. What was not used goes back.
 //!
-//! Nothing passes without a token. But one that was taken early has begun to come back early: if each is used or given
-//! back within two terms, any window of T seconds lets at most
-//! `max(burst, largest batch) + per_second * (T + 2 * TERM)` through.
+//! Nothing passes without a token. But one that was taken early has begun to come back early. Each is used within a term,
+//! given back within two, or lost, as with a gate that stood still for longer; so any window of T seconds lets at most
+//! `max(burst, largest batch) + per_second * (T + 2 * TERM)` through, and what comes back while a call is on its way.
 //!
 //! What a gate has seen of a bucket also refuses requests for so long, because others only make it emptier, but for what
 //! they give back.
@@ -78,7 +78,9 @@ impl Advance {
         let per_second = u64::from(self.bucket.recent(now)) / PART;
         let in_term = u128::from(per_second) * TERM.as_nanos() / Duration::from_secs(1).as_nanos();
         let ahead = u32::try_from(in_term).unwrap_or(u32::MAX) / live;
-        Err(Errand { rest: std::mem::take(&mut self.left), ahead, renews: true })
+        let rest = self.rest(now);
+        self.left = 0;
+        Err(Errand { rest, ahead, renews: true })
     }
 
     /// The bucket, if what was seen of it is still good.
@@ -102,6 +104,11 @@ impl Advance {
 
     /// What is to be given back, with its quota, if this is good for nothing any more.
     pub fn ended(&self, now: Nanos) -> Option<(Quota, u32)> {
-        (now >= self.ends && !self.is_renewed).then_some((self.quota, self.left))
+        (now >= self.ends && !self.is_renewed).then(|| (self.quota, self.rest(now)))
+    }
+
+    /// What goes back of what is left: nothing if that comes so late that the bucket may be full again without it.
+    fn rest(&self, now: Nanos) -> u32 {
+        if now < self.ends.plus(TERM) { self.left } else { 0 }
     }
 }

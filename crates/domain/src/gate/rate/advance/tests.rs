@@ -1,6 +1,7 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::gate::rate::tests::no_window_lets_more_through;
 
 const MS: u64 = 1_000_000;
 const SECOND: u64 = 1000 * MS;
@@ -151,6 +152,22 @@ fn what_was_not_used_goes_back() {
     assert_eq!(missing(&kept, now), tokens(passed + 1 + gate.0.unwrap().left - 100));
 }
 
+/// As with a gate that stood still: the bucket has come back without it.
+#[test]
+fn what_would_go_back_too_late_is_lost() {
+    let (mut kept, mut gate, quota) = (Kept::default(), Gate::default(), quota(1000));
+    hold(&mut gate, &mut kept, quota, 10 * SECOND);
+    let advance = gate.0.unwrap();
+    let at = |millis: u64| Nanos(10 * SECOND + millis * MS);
+    assert_eq!(advance.ended(at(199)), Some((quota, advance.left())));
+    assert_eq!(advance.ended(at(200)), Some((quota, 0)));
+    let rest = |at| {
+        let mut advance = advance;
+        advance.take(quota, 1, live(1), at).unwrap_err().rest
+    };
+    assert_eq!((rest(at(199)), rest(at(200))), (advance.left(), 0));
+}
+
 #[test]
 fn only_one_request_at_a_time_is_sent_for_more() {
     let (quota, now) = (quota(1000), Nanos(10 * SECOND));
@@ -200,60 +217,71 @@ fn a_change_of_tier_ends_it() {
     assert_eq!(missing, tokens(2 * passed + held + 1 + gate.0.unwrap().left));
 }
 
-/// Which gate, members, and time since the last one.
-fn requests() -> impl Strategy<Value = Vec<(usize, u32, u64)>> {
+/// Which gate, members, time since the last one, and which gates look after what has ended.
+type Request = (usize, u32, u64, [bool; 4]);
+
+fn requests(looks: impl Strategy<Value = bool> + Clone) -> impl Strategy<Value = Vec<Request>> {
     let n = prop_oneof![8 => Just(1_u32), 1 => 1..300_u32];
     let step = prop_oneof![8 => 0..10 * MS, 1 => 0..3 * SECOND, 2 => Just(0)];
-    proptest::collection::vec((0..4_usize, n, step), 1..400)
+    let looks = [looks.clone(), looks.clone(), looks.clone(), looks];
+    proptest::collection::vec((0..4_usize, n, step, looks), 1..400)
+}
+
+/// What passes, when and with how many, at so many gates that look twice in a term; the bucket half a term later, when all
+/// have looked, and the last moment.
+fn play(quota: Quota, gates: usize, requests: Vec<Request>) -> (Vec<(u64, u32)>, Bucket, u64) {
+    let (mut kept, mut all) = (Kept::default(), [(); 4].map(|()| Gate::default()));
+    let (mut now, mut looked) = (10 * SECOND, 10 * SECOND);
+    let mut passed = Vec::new();
+    for (gate, n, by, looks) in requests {
+        now += by;
+        while now - looked >= 50 * MS {
+            looked += 50 * MS;
+            for (gate, _) in all.iter_mut().zip(looks).filter(|(_, looks)| *looks) {
+                gate.end(&mut kept, looked);
+            }
+        }
+        if all[gate % gates].passes(&mut kept, live(u32::try_from(gates).unwrap()), quota, n, now) {
+            passed.push((now, n));
+        }
+    }
+    let end = now + 150 * MS;
+    for gate in &mut all {
+        gate.end(&mut kept, end);
+    }
+    (passed, kept.bucket, end)
 }
 
 proptest! {
-    /// Gates look after what has ended once in a term.
+    /// Also if gates stand still now and then.
     #[test]
-    fn no_window_lets_more_through_than_stated(rate in 1..3000_u32, gates in 1..=4_usize, requests in requests()) {
-        let quota = quota(rate);
-        let (mut kept, mut all) = (Kept::default(), [(); 4].map(|()| Gate::default()));
-        let (mut now, mut looked) = (10 * SECOND, 10 * SECOND);
-        let mut passed: Vec<(u64, u32)> = Vec::new();
-        let count = u32::try_from(gates).unwrap();
-        for (gate, n, by) in requests {
-            now += by;
-            while now - looked >= 100 * MS {
-                looked += 100 * MS;
-                for gate in &mut all {
-                    gate.end(&mut kept, looked);
-                }
-            }
-            if all[gate % gates].passes(&mut kept, live(count), quota, n, now) {
-                passed.push((now, n));
-            }
-        }
-        for (first, (start, _)) in passed.iter().enumerate() {
-            let (mut sum, mut largest) = (0_u128, 0);
-            for (end, n) in &passed[first..] {
-                sum += u128::from(*n) * u128::from(SECOND);
-                largest = largest.max(*n);
-                let most = u128::from(quota.burst.get().max(largest)) * u128::from(SECOND);
-                let time = end - start + 2 * 100 * MS;
-                prop_assert!(sum <= most + u128::from(rate) * u128::from(time), "{sum} in {}", end - start);
-            }
-        }
-        // Nothing is lost: all that is held back goes back.
-        for gate in &mut all {
-            gate.end(&mut kept, now + 200 * MS);
-        }
+    fn no_window_lets_more_through_than_stated(
+        rate in 1..3000_u32,
+        gates in 1..=4_usize,
+        requests in requests(prop::bool::weighted(0.7)),
+    ) {
+        let (passed, ..) = play(quota(rate), gates, requests);
+        no_window_lets_more_through(quota(rate), &passed, 2 * 100 * MS)?;
+    }
+
+    #[test]
+    fn nothing_is_lost_where_no_gate_stands_still(
+        rate in 1..3000_u32,
+        gates in 1..=4_usize,
+        requests in requests(Just(true)),
+    ) {
+        let (passed, bucket, end) = play(quota(rate), gates, requests);
         let used: u64 = passed.iter().map(|(_, n)| u64::from(*n)).sum();
-        prop_assert!(kept.bucket.missing(quota, Nanos(now + 200 * MS)) <= used * SECOND);
-        prop_assert!(kept.bucket.missing(quota, Nanos(now + 10_000 * SECOND)) == 0);
+        prop_assert!(bucket.missing(quota(rate), Nanos(end)) <= used * SECOND);
     }
 
     /// Alone, nobody gets less than by a bucket without advances.
     #[test]
-    fn who_is_alone_gets_what_the_bucket_has(rate in 1..3000_u32, requests in requests()) {
+    fn who_is_alone_gets_what_the_bucket_has(rate in 1..3000_u32, requests in requests(Just(true))) {
         let quota = quota(rate);
         let (mut kept, mut gate, mut plain) = (Kept::default(), Gate::default(), Bucket::default());
         let (mut now, mut passed, mut of_plain) = (10 * SECOND, 0, 0);
-        for (_, _, by) in requests {
+        for (_, _, by, _) in requests {
             now += by;
             passed += u32::from(gate.passes(&mut kept, live(1), quota, 1, now));
             if plain.look(quota, 1, Nanos(now)).is_ok() {
